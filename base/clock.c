@@ -1,9 +1,9 @@
 #include "base/clock.h"
 
-static int64_t system_wall_ms(const struct clock *clock UNUSED) {
+static int64_t system_wall_us(const struct clock *clock UNUSED) {
   struct timespec ts;
   clock_gettime(CLOCK_REALTIME, &ts);
-  return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+  return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
 static int64_t system_mono_us(const struct clock *clock UNUSED) {
@@ -12,10 +12,11 @@ static int64_t system_mono_us(const struct clock *clock UNUSED) {
   return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-const struct clock clock_system = {system_wall_ms, system_mono_us};
+const struct clock clock_system = {system_wall_us, system_mono_us};
 
-static int64_t fake_wall_ms(const struct clock *clock) {
-  return ((const struct fake_clock *)(const void *)clock)->wall;
+static int64_t fake_wall_us(const struct clock *clock) {
+  const struct fake_clock *fake = (const struct fake_clock *)(const void *)clock;
+  return fake->wall * 1000 + fake->wall_us;
 }
 
 static int64_t fake_mono_us(const struct clock *clock) {
@@ -23,7 +24,7 @@ static int64_t fake_mono_us(const struct clock *clock) {
 }
 
 void fake_clock_init(struct fake_clock *fake, int64_t wall_ms) {
-  *fake = (struct fake_clock){{fake_wall_ms, fake_mono_us}, wall_ms, 1000000};
+  *fake = (struct fake_clock){{fake_wall_us, fake_mono_us}, .wall = wall_ms, .mono = 1000000};
 }
 
 void fake_clock_advance_ms(struct fake_clock *fake, int64_t ms) {

@@ -50,7 +50,12 @@ struct id id_at(int64_t ms, const uint8_t *chance) {
 
 struct id id_new(const struct clock *clock, struct rng *rng) {
   uint64_t chance[2] = {rng_u64(rng), rng_u64(rng)};
-  return id_at(clock_wall_ms(clock), (const uint8_t *)chance);
+  int64_t now_us = clock_wall_us(clock);
+  struct id id = id_at(now_us / 1000, (const uint8_t *)chance);
+  unsigned us = (unsigned)(now_us % 1000);
+  id.bytes[6] = (uint8_t)(us >> 2);
+  id.bytes[7] = (uint8_t)(us << 6 | (id.bytes[7] & 63));
+  return id;
 }
 
 void id_format(struct id id, char out[ID_HEX_LEN + 1]) {

@@ -1,5 +1,5 @@
-/* 128-bit ids, 32 hex digits as MLflow's. New ones begin with the time in milliseconds, so that they sort by age and sit together in an
- * index. */
+/* 128-bit ids, 32 hex digits as MLflow's. New ones begin with the time, so that they sort by age and sit together in an index: in
+ * milliseconds, and in ten bits more the microsecond, so that what is made in one millisecond is in order, too. */
 #ifndef WINNOW_BASE_ID_H
 #define WINNOW_BASE_ID_H
 

@@ -1,4 +1,4 @@
-# Tests are found by their place and name:
+# Tests are found by their place and name; the time limit is that of who runs them, as full counts and slow machines take long:
 #   tests/unit/<layer>/test_x.c   cmocka; links <layer> and what is below          label unit
 #   tests/pg/test_x.c             cmocka; starts its own Postgres; links everything  label pg
 #   tests/e2e/test_x.py           runs the program; `python3 test_x.py PROGRAM`      label e2e
@@ -37,7 +37,7 @@ function(winnow_tests)
     else()
       target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/fuzz_replay.c)
       add_test(NAME ${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${subject})
-      set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 120)
+      set_tests_properties(${name} PROPERTIES LABELS fuzz)
     endif()
     if(EXISTS ${CMAKE_SOURCE_DIR}/tests/fuzz/${name}.cmake)
       include(${CMAKE_SOURCE_DIR}/tests/fuzz/${name}.cmake)
@@ -54,7 +54,7 @@ function(winnow_tests)
     endif()
     get_filename_component(name ${script} NAME_WE)
     add_test(NAME e2e_${name} COMMAND python3 ${script} $<TARGET_FILE:winnow>)
-    set_tests_properties(e2e_${name} PROPERTIES LABELS e2e) # the time limit is that of who runs them: full counts take long
+    set_tests_properties(e2e_${name} PROPERTIES LABELS e2e)
   endforeach()
 
   file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/check/*.cmake)
@@ -69,7 +69,7 @@ function(winnow_cmocka_test name source label library)
   add_executable(${name} ${source})
   target_link_libraries(${name} PRIVATE ${library} PkgConfig::CMOCKA winnow_test_support)
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 180)
+  set_tests_properties(${name} PROPERTIES LABELS ${label})
   string(REGEX REPLACE "\\.c$" ".cmake" extra ${source}) # what only this test needs; the target is ${name}
   if(EXISTS ${extra})
     include(${extra})

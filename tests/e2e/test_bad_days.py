@@ -495,7 +495,7 @@ class HostileClients(unittest.TestCase):
         resource.prlimit(self.s.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
         wait(lambda: len(os.listdir(f"/proc/{self.s.process.pid}/fd")) <= used + 10, "the end of all connections")
         # It was tried again four times a second; the log says when it began and when it was over.
-        wait(lambda: self.s.get("/health", unix=False).status == 200 and "accepting goes on" in self.s.log(), "the end of the pauses", 10)
+        wait(lambda: self.s.get("/health", unix=False).status == 200 and "accepting goes on" in self.s.log(), "the end of the pauses")
         self.assertLessEqual(self.s.log().count("accepting pauses"), 2, self.s.log()[-3000:])
 
 
@@ -540,12 +540,12 @@ class OwnDatabase(unittest.TestCase):
                 self.assertRegex(status["trouble"][0]["detail"] + status["trouble"][0]["hint"], "disk of the database .* refused.*winnow admin purge")
                 self.assertEqual(s.get("/health").body, b"OK")
                 for _ in range(20):
-                    self.assertEqual(s.get("/api/v1/tokens", timeout=5).json["items"][0]["name"], "before")
-                    self.assertEqual(s.get("/api/2.0/mlflow/experiments/search?max_results=1", timeout=5).status, 200)
+                    self.assertEqual(s.get("/api/v1/tokens").json["items"][0]["name"], "before")
+                    self.assertEqual(s.get("/api/2.0/mlflow/experiments/search?max_results=1").status, 200)
                     time.sleep(0.05)
                 (disk / "ballast").unlink()
-                wait(lambda: s.post("/api/2.0/mlflow/experiments/create", {"name": f"after {left}"}).status == 200, "recovery", 10)
-                wait(lambda: s.get("/api/v1/status").json["state"] == "ok", "the service to say so", 10)
+                wait(lambda: s.post("/api/2.0/mlflow/experiments/create", {"name": f"after {left}"}).status == 200, "recovery")
+                wait(lambda: s.get("/api/v1/status").json["state"] == "ok", "the service to say so")
             self.assertNotIn("PANIC", (s.data / "pg.log").read_text())
             s.stop()
 
@@ -587,7 +587,7 @@ class OwnDatabase(unittest.TestCase):
                 path = place()
                 refused = s.request("PUT", path, os.urandom(1 << 20) * 30, unix=False)
                 self.assertEqual(refused.status, 507, refused)
-                wait(lambda: not [p for p in disk.rglob("*") if p.is_file()], "removal", 10)
+                wait(lambda: not [p for p in disk.rglob("*") if p.is_file()], "removal")
                 self.assertLess(s.request("PUT", path, os.urandom(1 << 20) * 5, unix=False).status, 300)
                 self.assertEqual(sum(p.stat().st_size for p in disk.rglob("*") if p.is_file()), 5 << 20)
                 for p in disk.iterdir():

@@ -204,7 +204,7 @@ class EveryVerb(Case):
         SERVICE.sweeps[SWEEP]["state"] = "PAUSED"
         changed = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=60)
         self.assertEqual((len(lines), changed["id"], changed["state"], rest, process.returncode), (2, SWEEP, "PAUSED", b"", 130))
 
     def test_paging_and_limits(self):
@@ -425,7 +425,7 @@ class Following(Case):
         process = self.start("sweep", "watch", "mnist")
         wait(lambda: [entry for entry in SERVICE.seen if "/events" in entry[1]], "its question")
         SERVICE.sweeps[SWEEP]["state"] = "FINISHED"
-        self.assertEqual(process.wait(timeout=20), 0)
+        self.assertEqual(process.wait(timeout=60), 0)
         process.communicate()
 
     def interrupt(self, process, asked=""):
@@ -437,7 +437,7 @@ class Following(Case):
 
         wait(is_ready, "the command to be ready")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130)
         return err.decode()
 
@@ -477,6 +477,8 @@ class Output(Case):
         pid, fd = pty.fork()
         if pid == 0:
             os.chdir(self.dir)
+            while os.get_terminal_size(1).columns != columns:
+                time.sleep(0.001)
             os.execve(PROGRAM, [PROGRAM, *args], dict(self.env, **(env or {})))
         import fcntl
         import struct
@@ -484,7 +486,7 @@ class Output(Case):
         fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         out = b""
         while True:
-            ready, _, _ = select.select([fd], [], [], 20)
+            ready, _, _ = select.select([fd], [], [], 60)
             try:
                 piece = os.read(fd, 65536) if ready else b""
             except OSError:
@@ -509,7 +511,6 @@ class Output(Case):
         self.assertEqual(self.run_it("sweep", "show", "again", "-o", "name")[0].strip(), SWEEP)
 
     def test_a_table_fits_the_terminal(self):
-        time.sleep(0.1)
         text = self.on_terminal("trial", "ls", "mnist", "--color=never", columns=60)[0]
         lines = text.replace("\r", "").splitlines()
         self.assertIn("…", text)
@@ -571,7 +572,7 @@ class Output(Case):
         process.stdout.close()
         err = process.stderr.read()
         process.stderr.close()
-        self.assertEqual(process.wait(timeout=20), -signal.SIGPIPE)
+        self.assertEqual(process.wait(timeout=60), -signal.SIGPIPE)
         self.assertEqual(err, b"")
 
     def test_questions_at_a_terminal(self):

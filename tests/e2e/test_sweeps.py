@@ -539,10 +539,10 @@ class Local(Base):
             over = self.s.home / "over"
             sweep = self.submit({"name": "away", "metric": {"name": "loss"}, "command": ["sh", "-c", job, "-", str(over)],
                                  "parameters": {"a": {"values": [1]}}})["id"]
-            wait(lambda: self.trials(sweep) and self.trials(sweep)[0]["value"] == 1, "the first report")
+            run = wait(lambda: (t := self.trials(sweep)) and t[0]["value"] == 1 and t[0]["run_id"], "the first report")
             self.s.kill()
-            wait(over.exists, "the end of the command")
-            time.sleep(0.2)
+            wait(over.exists, "the last thing the command does")
+            wait((self.s.data / "jobs" / run / "1" / "exit").exists, "the note of its end")
             back = time.time() * 1000
             self.s.start()
             self.assertEqual(self.ended(sweep)["state"], "FINISHED")

@@ -747,7 +747,7 @@ class Tracking(unittest.TestCase):
         for thread in threads:
             thread.start()
         try:
-            wait(lambda: len(answers) == refused, "those for which there is no place", timeout=20)
+            wait(lambda: len(answers) == refused, "those for which there is no place")
             for answer in answers:
                 self.assertEqual((answer.status, b"fewer metrics" in answer.body), (503, True), answer)
             held = self.HELD

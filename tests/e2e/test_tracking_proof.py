@@ -200,21 +200,27 @@ class Tracking(unittest.TestCase):
         self.assertEqual([run["id"] for run in body["items"]], [light])
         self.assertLess(self.peak() - before, 48 << 20)
 
+    def computed(self):
+        """For how many seconds the service's loop was on a processor, and all of its threads: however busy the machine is."""
+        threads = {int(path.name): int((path / "schedstat").read_text().split()[0]) / 1e9 for path in pathlib.Path(f"/proc/{self.s.process.pid}/task").iterdir()}
+        return threads[self.s.process.pid], sum(threads.values())
+
     def test_a_comparison_of_wide_runs_keeps_nobody_waiting(self):
         runs = [self.new_run() for _ in range(12)]
         self.ask(f"{API}runs/search", {"experiment_ids": ["0"]})
         self.s.sql("update run set metrics = (select jsonb_object_agg('layer/' || i || '/norm', random() || ' ' || i || ' 1700000000000') from generate_series(1, 12000) i)")
-        compared, times = [], [time.monotonic()]
+        compared, times = [], [self.computed()]
         thread = threading.Thread(target=lambda: compared.append(self.s.exchange("POST", "/api/v1/runs/compare", {"runs": runs})))
         thread.start()
         while thread.is_alive():
             self.assertEqual(self.s.get("/health").status, 200)
-            times.append(time.monotonic())
+            times.append(self.computed())
         thread.join()
         self.assertEqual((compared[0].status, len(compared[0].json["metrics"])), (200, 12000))
-        longest = max(after - before for before, after in zip(times, times[1:]))
-        print(f"compare: {times[-1] - times[0]:.2f} s, the longest wait beside it {longest:.2f} s", file=sys.stderr)
-        self.assertLess(longest, (times[-1] - times[0]) / 4)  # made in one turn of the loop it is more than half
+        longest = max(after[0] - before[0] for before, after in zip(times, times[1:]))
+        whole = times[-1][1] - times[0][1]
+        print(f"compare: {whole:.3f} s computed, between two answers of the loop at most {longest:.3f} s", file=sys.stderr)
+        self.assertLess(longest, whole / 4)  # made in one turn of the loop it is more than half
 
     def test_pages_that_nobody_reads_hold_nobody_up(self):
         """Ten readers of heavy pages take nothing; what needs a session of the database, as other heavy work does, is served all the same."""

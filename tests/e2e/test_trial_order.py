@@ -162,10 +162,10 @@ class Orders(Base):
         for thread in threads:
             thread.start()
         try:
-            wait(lambda: len(answers) == refused, "those for which there is no place", timeout=20)
+            wait(lambda: len(answers) == refused, "those for which there is no place")
             for answer in answers:
                 self.assertEqual((answer.status, hint in answer.body), (503, True), answer)
-            self.assertEqual(self.s.sql(held), str(running))
+            wait(lambda: self.s.sql(held) == str(running), "those that run")
             for _ in range(5):
                 self.others += 1
                 self.ok(self.s.post("/api/v1/models", {"name": f"others {self.others}"}), 201)

@@ -139,7 +139,7 @@ class Zip(unittest.TestCase):
         reader.recv(100)
         time.sleep(0.5)  # it waits for us now
         reader.close()
-        wait(lambda: self.in_flight() == 0, "the end of the request", 10)
+        wait(lambda: self.in_flight() == 0, "the end of the request")
 
     def test_more_files_than_zip_once_knew(self):
         run = self.make_run({"0": b""})

@@ -70,9 +70,9 @@ static void test_backend_is_terminated(void **state) {
   open_up(NULL);
   struct seen sleeping, after;
   issue(T_SLEEP, 20, 0, &sleeping);
-  loop_for(cluster.loop, 100);
-  pg_cluster_sql(&cluster, "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> "
-                           "pg_backend_pid()");
+  while (!pg_cluster_int(&cluster, "select count(pg_terminate_backend(pid)) from pg_stat_activity where query like '%pg_sleep%' "
+                                   "and state = 'active' and pid <> pg_backend_pid()"))
+    loop_for(cluster.loop, 10);
   wait_for(&sleeping);
   assert_int_equal(sleeping.outcome, PG_UNKNOWN);
   assert_int_equal(sleeping.err.code, ERR_UNKNOWN_OUTCOME);
@@ -213,7 +213,7 @@ static void test_server_is_stopped(void **state) {
   for (size_t i = 0; i < count; i++)
     kill((pid_t)backends[i], SIGCONT);
   assert_int_equal(write.outcome, PG_UNKNOWN);
-  assert_true(took < 6000);
+  assert_true(took < 20000); /* long before a deadline that nobody set */
   struct seen again;
   issue(T_COUNT, 0, 0, &again);
   wait_for(&again);
@@ -270,25 +270,25 @@ static void test_one_active_service(void **state) {
   (void)state;
   struct hold first, second, third;
   struct active *a = seek("/data/a", 0, &first);
-  loop_until(cluster.loop, &first.held, 5000);
+  loop_until(cluster.loop, &first.held, 60000);
   assert_true(active_epoch(a) > 0);
   struct active *b = seek("/data/b", 300, &second);
-  loop_until(cluster.loop, &second.lost, 5000);
+  loop_until(cluster.loop, &second.lost, 60000);
   assert_int_equal(second.reason.code, ERR_CONFLICT);
   assert_non_null(strstr(second.reason.text, "directory /data/a"));
   active_free(b);
   /* Its connection dies, nobody comes in between: the same epoch goes on. */
   int64_t epoch = active_epoch(a);
   pg_cluster_sql(&cluster, "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted");
-  loop_until(cluster.loop, &first.unsure, 5000);
-  loop_until(cluster.loop, &first.held, 5000);
+  loop_until(cluster.loop, &first.unsure, 60000);
+  loop_until(cluster.loop, &first.held, 60000);
   assert_int_equal(active_epoch(a), epoch);
   /* Another waits for the first to go, and gets a later epoch. */
   b = seek("/data/c", 10000, &third);
   loop_for(cluster.loop, 300);
   assert_false(third.held || third.lost);
   active_free(a);
-  loop_until(cluster.loop, &third.held, 5000);
+  loop_until(cluster.loop, &third.held, 60000);
   assert_true(active_epoch(b) > epoch);
   assert_int_equal(pg_cluster_int(&cluster, "select count(*) from service_epoch where ended is not null"), 1);
   active_free(b);
@@ -299,17 +299,17 @@ static void test_silence_is_noticed(void **state) {
   (void)state;
   struct hold hold;
   struct active *active = seek("/data/a", 5000, &hold);
-  loop_until(cluster.loop, &hold.held, 5000);
+  loop_until(cluster.loop, &hold.held, 60000);
   int64_t epoch = active_epoch(active);
   pid_t holder = (pid_t)pg_cluster_int(&cluster, "select pid from pg_locks where locktype = 'advisory' and granted");
   loop_for(cluster.loop, 2500); /* beats that are answered change nothing */
   assert_true(hold.held);
   kill(holder, SIGSTOP);
-  loop_until(cluster.loop, &hold.silent, ACTIVE_ANSWER_MS + 3000);
+  loop_until(cluster.loop, &hold.silent, ACTIVE_ANSWER_MS + 20000);
   kill(holder, SIGCONT);
   assert_int_equal(hold.reason.code, ERR_UNAVAILABLE);
   assert_false(hold.unsure);
-  loop_until(cluster.loop, &hold.held, 5000);
+  loop_until(cluster.loop, &hold.held, 60000);
   assert_int_equal(active_epoch(active), epoch);
   active_free(active);
 }
@@ -319,10 +319,10 @@ static void test_epoch_is_fenced(void **state) {
   (void)state;
   struct hold hold;
   struct active *active = seek("/data/a", 5000, &hold);
-  loop_until(cluster.loop, &hold.held, 5000);
+  loop_until(cluster.loop, &hold.held, 60000);
   pg_cluster_sql(&cluster, "insert into service_epoch (host, pid, data_dir) values ('elsewhere', 7, '/data/z')");
   pg_cluster_sql(&cluster, "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted");
-  loop_until(cluster.loop, &hold.lost, 5000);
+  loop_until(cluster.loop, &hold.lost, 60000);
   assert_non_null(strstr(hold.reason.text, "process 7 on elsewhere"));
   active_free(active);
 }

@@ -37,7 +37,7 @@ static void a_flipped_bit(void **state UNUSED) {
   struct err err;
   struct metric_series_ask ask = {.runs = &scene.run_ids[0], .run_count = 1, .keys = &key, .key_count = 1, .buckets = GRID_MAX};
   assert_true(metric_series_read(scene.store, &ask, on_damaged_chart, &chart, &err));
-  loop_until(scene.cluster.loop, &chart.done, 10000);
+  loop_until(scene.cluster.loop, &chart.done, 60000);
   assert_int_equal(chart.damaged, 1);
   assert_int_equal(chart.from, 8192);
   assert_int_equal(chart.to, 12287);
@@ -45,7 +45,7 @@ static void a_flipped_bit(void **state UNUSED) {
   struct got_page page = {.done = false};
   struct metric_page_ask part = {.run = scene.run_ids[0], .key = key, .from = 0, .to = 8191, .limit = 10000};
   assert_true(metric_page(scene.store, &part, scene_on_page, &page, &err));
-  loop_until(scene.cluster.loop, &page.done, 10000);
+  loop_until(scene.cluster.loop, &page.done, 60000);
   assert_true(page.ok);
   assert_int_equal(page.points.n, 8192);
   points_release(&page.points);

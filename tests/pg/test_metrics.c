@@ -97,7 +97,7 @@ static void in_a_transaction_of_the_callers(void **state UNUSED) {
     metric_write_put(write, &batch);
     struct seen seen = {.done = false};
     assert_true(pg_run_batch(scene.pool, &batch, 0, seen_done, &seen, &err));
-    loop_until(scene.cluster.loop, &seen.done, 10000);
+    loop_until(scene.cluster.loop, &seen.done, 60000);
     assert_int_equal(seen.outcome == PG_DONE, good);
     /* The reply is gone by now; a caller tells from within its callback. Here the store finds out by itself. */
     assert_false(metric_write_done(write, NULL, &err));
@@ -176,7 +176,7 @@ static void append_some(size_t r) {
 }
 
 static void wait_for_mark(int64_t at) {
-  for (int i = 0; i < 200 && mark() < at; i++)
+  for (int i = 0; i < 600 && mark() < at; i++)
     loop_for(scene.cluster.loop, 100);
   assert_true(mark() >= at);
 }
@@ -285,14 +285,17 @@ static void the_mark_waits_for_who_began_before(void **state UNUSED) {
   pg_put_jsonb(args, STR("{}"));
   pg_put_int(args, -1);
   PGconn *other = scene_lock_run(1);
-  assert_true(pg_run_batch(scene.pool, &batch, 0, tell_write, &told, &err));
-  loop_for(scene.cluster.loop, 200);
+  while (pg_pool_stats(scene.pool).connections_up < 2) /* else what comes after the batch waits behind it */
+    loop_for(scene.cluster.loop, 10);
+  assert_true(pg_run_batch(scene.pool, &batch, 600000, tell_write, &told, &err));
+  while (!pg_cluster_int(&scene.cluster, "select count(*) from pg_locks where not granted"))
+    loop_for(scene.cluster.loop, 10);
   append_some(0);
   loop_for(scene.cluster.loop, 6000);
   assert_false(told.done);
   assert_true(mark() < last_row());
   PQfinish(other);
-  loop_until(scene.cluster.loop, &told.done, 10000);
+  loop_until(scene.cluster.loop, &told.done, 60000);
   assert_true(told.ok);
   for (int i = 0; i < 15; i++) { /* not before it is sealed */
     loop_for(scene.cluster.loop, 100);
@@ -319,10 +322,10 @@ static void the_mark_waits_for_who_was_killed(void **state UNUSED) {
            hex, hex);
   PQclear(PQexec(killed, sql));
   struct metric_store_conf conf = scene_eager();
-  conf.doubt_ms = 4000;
+  conf.doubt_ms = 12000;
   scene_open_store(&conf);
   append_some(0);
-  loop_for(scene.cluster.loop, 3000);
+  loop_for(scene.cluster.loop, 2000);
   PGresult *done = PQexec(killed, "commit");
   assert_int_equal(PQresultStatus(done), PGRES_COMMAND_OK);
   PQclear(done);

@@ -144,7 +144,7 @@ static void test_wrong_password_is_refused(void **state) {
   struct seen seen = {.done = false};
   pg_args_init(&args, STMT_SERVICE_PING);
   assert_true(pg_run(pool, &args, 800, seen_done, &seen, &err));
-  loop_until(own.loop, &seen.done, 5000);
+  loop_until(own.loop, &seen.done, 60000);
   assert_int_equal(seen.outcome, PG_CANCELLED);
   assert_int_equal(seen.err.code, ERR_UNAVAILABLE);
   assert_non_null(strstr(seen.err.text, "password"));
@@ -215,7 +215,7 @@ static void test_dies_and_comes_back(void **state) {
   start(&own, dir.path, NULL);
   pg_cluster_sql(&own.view, "create table t (n int); insert into t values (9)");
   kill(pg_private_pid(own.server), SIGKILL);
-  loop_until(own.loop, &own.down, 5000);
+  loop_until(own.loop, &own.down, 60000);
   loop_until(own.loop, &own.up, 30000);
   assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 9);
   finish(&own);
@@ -331,7 +331,7 @@ static void test_other_major_version(void **state) {
   snprintf(path, sizeof path, "%s/pg/PG_VERSION", dir.path);
   assert_true(file_replace(path, STR("12\n"), 0600, &err));
   make(&own, dir.path, NULL);
-  loop_until(own.loop, &own.failed, 10000);
+  loop_until(own.loop, &own.failed, 60000);
   assert_int_equal(own.reason.code, ERR_UNSUPPORTED);
   assert_non_null(strstr(own.reason.text, "PostgreSQL 12"));
   assert_non_null(strstr(own.reason.hint, "postgresql-12"));
@@ -345,7 +345,7 @@ static void test_no_programs(void **state) {
   struct own own;
   open_dir(&dir, 0711);
   make(&own, dir.path, &(struct pg_place_conf){.bin_dir = "/nowhere"});
-  loop_until(own.loop, &own.failed, 10000);
+  loop_until(own.loop, &own.failed, 60000);
   assert_non_null(strstr(own.reason.hint, "apt install postgresql"));
   finish(&own);
   temp_dir_remove(&dir);
@@ -357,7 +357,7 @@ static void test_settings_that_do_not_work(void **state) {
   struct own own;
   open_dir(&dir, 0711);
   make(&own, dir.path, &(struct pg_place_conf){.settings = "shared_buffers = 'a lot'"});
-  loop_until(own.loop, &own.failed, 20000);
+  loop_until(own.loop, &own.failed, 60000);
   assert_non_null(strstr(own.reason.hint, "pg.log"));
   finish(&own);
   temp_dir_remove(&dir);

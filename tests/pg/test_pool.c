@@ -153,7 +153,7 @@ static void test_types(void **state) {
   pg_put_jsonb(&args, STR("{\"a\":[1,null]}"));
   pg_put_time(&args, 1);
   assert_true(pg_run(pool, &args, 0, check_echo, &echo, &err));
-  loop_until(cluster.loop, &echo.done, 5000);
+  loop_until(cluster.loop, &echo.done, 60000);
   assert_true(echo.checked);
 }
 
@@ -179,7 +179,7 @@ static void test_nulls(void **state) {
   for (int i = 0; i < 10; i++)
     pg_put_null(&args);
   assert_true(pg_run(pool, &args, 0, check_nulls, &echo, &err));
-  loop_until(cluster.loop, &echo.done, 5000);
+  loop_until(cluster.loop, &echo.done, 60000);
   assert_true(echo.checked);
 }
 
@@ -226,7 +226,7 @@ static void test_arrays(void **state) {
   pg_put_uuid(&args, (struct id){.bytes = {1}});
   pg_end_array(&args);
   assert_true(pg_run(pool, &args, 0, check_arrays, &echo, &err));
-  loop_until(cluster.loop, &echo.done, 5000);
+  loop_until(cluster.loop, &echo.done, 60000);
   assert_true(echo.checked);
 }
 
@@ -290,7 +290,7 @@ static void test_batch_sees_itself(void **state) {
     pg_batch_add(&batch, (enum stmt)T_COUNT);
   }
   assert_true(pg_run_batch(pool, &batch, 0, check_batch, &echo, &err));
-  loop_until(cluster.loop, &echo.done, 5000);
+  loop_until(cluster.loop, &echo.done, 60000);
   assert_true(echo.checked);
 }
 
@@ -341,7 +341,7 @@ static void test_deadline_of_a_slow_statement(void **state) {
   wait_for(&slow);
   assert_int_equal(slow.outcome, PG_CANCELLED);
   assert_int_equal(slow.err.code, ERR_DEADLINE);
-  assert_true(clock_mono_ms(&clock_system) - before < 2000);
+  assert_true(clock_mono_ms(&clock_system) - before < 15000);
 }
 
 static void test_many_at_once(void **state) {
@@ -398,7 +398,7 @@ static void test_drain(void **state) {
   pg_args_init(&args, (enum stmt)T_COUNT);
   assert_false(pg_run(pool, &args, 0, seen_done, &slow, &err));
   assert_int_equal(err.code, ERR_UNAVAILABLE);
-  loop_until(cluster.loop, &drained, 5000);
+  loop_until(cluster.loop, &drained, 60000);
   assert_true(slow.done);
   assert_int_equal(slow.outcome, PG_DONE);
 }
@@ -508,7 +508,7 @@ static void test_free_with_work_in_flight(void **state) {
   sleep_for(5, 0, &slow);
   struct rows rows = {.pause_every = 1}, waiting = {.count = 0};
   open_stream(T_SERIES, 10, &rows);
-  loop_until(cluster.loop, &rows.paused, 5000);
+  loop_until(cluster.loop, &rows.paused, 60000);
   open_stream(T_SERIES, 1, &waiting);
   pg_pool_free(own);
   pool = shared;

@@ -1,10 +1,22 @@
 """A Postgres of a test's own, for `--db`: started, stopped, filled up."""
-import os, pathlib, pwd, shutil, socket, struct, subprocess, tempfile, time
+import os, pathlib, pwd, random, shutil, socket, struct, subprocess, tempfile, time
 
 
 def programs():
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     return found[-1] if found else pathlib.Path(shutil.which("initdb") or "initdb").parent
+
+
+def free_port():
+    """Of those that the kernel gives to nobody by itself, so that it stays free while its server is away."""
+    while True:
+        port = random.randrange(10000, 32768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Cluster:
@@ -16,9 +28,7 @@ class Cluster:
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="winnow-e2e-pg-"))
         if self.who:
             shutil.chown(self.home, "nobody")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", int(os.environ.get("WINNOW_TEST_PG_PORT", "0"))))
-            self.port = probe.getsockname()[1]
+        self.port = int(os.environ.get("WINNOW_TEST_PG_PORT", "0")) or free_port()
         self.settings = ["listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "fsync=off", *settings]
         self.process = None
         self.run("initdb", "-D", self.data, "-A", "trust", "-U", "winnow", "-E", "UTF8", "--locale=C", "--no-sync")

@@ -369,7 +369,7 @@ static void what_nobody_names_is_collected(void **state UNUSED) {
   code_store_free(scene.store);
   scene.work = work_pool_new(scene.loop, 1, 64, &err);
   scene.store = code_store_new(scene.dir.path, scene.work, &clock_system, &err);
-  for (int i = 0; i < 500 && access(buf_text(&path), F_OK) == 0; i++)
+  for (int i = 0; i < 6000 && access(buf_text(&path), F_OK) == 0; i++)
     usleep(10000);
   assert_int_not_equal(access(buf_text(&path), F_OK), 0);
   assert_true(code_has(scene.store, first));
