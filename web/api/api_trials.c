@@ -154,6 +154,21 @@ static bool end_turn(struct sweep_op *op, const struct pg_reply *reply) {
   return false;
 }
 
+/* Whether more is better is asked in the turn, too: asked before, it could stand behind somebody's turn that takes long. */
+static bool ask_goal(struct sweep_op *op, int64_t timeout_ms, pg_done_fn *done, struct err *err) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_SWEEP_GET);
+  pg_put_uuid(&args, op->id);
+  op->left_ms = timeout_ms;
+  return pg_run(web_app(op->req)->pg, &args, timeout_ms, done, op, err);
+}
+
+/* What was begun in a turn cannot go on. */
+static void fail_in_turn(struct sweep_op *op, const struct err *err) {
+  heavy_end(&op->turn);
+  sweep_op_fail(op, err);
+}
+
 /* ---- the best ---- */
 
 static void reply_best(void *ctx, const struct pg_reply *reply) {
@@ -416,23 +431,25 @@ static bool read_goal(struct sweep_op *op, const struct pg_reply *row, bool *ret
   return true;
 }
 
-static bool send_best(void *ctx, int64_t timeout_ms, struct err *err) {
-  struct sweep_op *op = ctx;
+static bool send_best(struct sweep_op *op, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   ask_order(op, &batch);
   struct pg_args *args = pg_batch_add(&batch, STMT_TRIALS_BEST);
   pg_put_uuid(args, op->id);
   pg_put_bool(args, op->maximize);
   pg_put_int(args, op->limit);
-  return pg_run_batch(web_app(op->req)->pg, &batch, timeout_ms, reply_best, op, err);
+  return pg_run_batch(web_app(op->req)->pg, &batch, op->left_ms, reply_best, op, err);
 }
 
 static void on_best_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
-  const struct heavy_turn turn = {.run = send_best, .ctx = op, .hint = "the sweep itself tells its best one, which takes no time"};
-  if (!read_goal(op, row, &op->maximize, &err) || !take_turn(op, has_few(op), &turn, &err))
-    sweep_op_fail(op, &err);
+  if (!read_goal(op, row, &op->maximize, &err) || !send_best(op, &err))
+    fail_in_turn(op, &err);
+}
+
+static bool begin_best(void *ctx, int64_t timeout_ms, struct err *err) {
+  return ask_goal(ctx, timeout_ms, on_best_goal, err);
 }
 
 static bool read_count(const struct http_req *req, const char *name, int64_t *ret, struct err *err) {
@@ -450,7 +467,8 @@ static void get_best(struct http_req *req) {
   int64_t k = http_req_param(req, "limit").p ? SWEEP_LIST_MAX : BEST_DEFAULT, limit = SWEEP_LIST_MAX;
   bool ok = sweep_op_read_id(op, "sweep", &err) && read_count(req, "k", &k, &err) && read_count(req, "limit", &limit, &err);
   op->limit = MIN_OF(k, limit);
-  if (!ok || !sweep_op_query(op, STMT_SWEEP_GET, on_best_goal, &err))
+  const struct heavy_turn turn = {.run = begin_best, .ctx = op, .hint = "the sweep itself tells its best one, which takes no time"};
+  if (!ok || !take_turn(op, has_few(op), &turn, &err))
     sweep_op_fail(op, &err);
 }
 
@@ -491,27 +509,32 @@ static void on_progress(void *ctx, const struct pg_reply *rows) {
   sweep_op_reply(op, 200, &body);
 }
 
-static bool send_progress(void *ctx, int64_t timeout_ms, struct err *err) {
-  struct sweep_op *op = ctx;
+static bool send_progress(struct sweep_op *op, struct err *err) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_TRIALS_PROGRESS);
   pg_put_uuid(&args, op->id);
   pg_put_bool(&args, op->maximize);
-  return pg_run(web_app(op->req)->pg, &args, timeout_ms, on_progress, op, err);
+  return pg_run(web_app(op->req)->pg, &args, op->left_ms, on_progress, op, err);
 }
 
 static void on_progress_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
-  const struct heavy_turn turn = {.run = send_progress, .ctx = op, .hint = "the sweep itself tells its best trial, which takes no time"};
-  if (!read_goal(op, row, &op->maximize, &err) || !take_turn(op, has_few(op), &turn, &err))
-    sweep_op_fail(op, &err);
+  if (!read_goal(op, row, &op->maximize, &err) || !send_progress(op, &err))
+    fail_in_turn(op, &err);
+}
+
+static bool begin_progress(void *ctx, int64_t timeout_ms, struct err *err) {
+  return ask_goal(ctx, timeout_ms, on_progress_goal, err);
 }
 
 static void get_progress(struct http_req *req) {
   struct err err;
   struct sweep_op *op = sweep_op_new(req);
-  if (op && (!sweep_op_read_id(op, "sweep", &err) || !sweep_op_query(op, STMT_SWEEP_GET, on_progress_goal, &err)))
+  if (!op)
+    return;
+  const struct heavy_turn turn = {.run = begin_progress, .ctx = op, .hint = "the sweep itself tells its best trial, which takes no time"};
+  if (!sweep_op_read_id(op, "sweep", &err) || !take_turn(op, has_few(op), &turn, &err))
     sweep_op_fail(op, &err);
 }
 
