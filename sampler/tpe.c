@@ -349,7 +349,9 @@ static bool suppose(const struct tpe *tpe, const struct group *group, struct spl
   if (history_supposes(tpe->history) == SUPPOSE_NOTHING)
     return false;
   count = take_guesses(tpe, group, guesses, &all);
-  size_t wanted = good_wanted(tpe, group->finished + all, MIN_OF(group->best_count + count, (size_t)BEST_MAX));
+  /* What was reported last is no result yet: it may take the place of a good one, and makes no more of them good. */
+  size_t counted = history_supposes(tpe->history) == SUPPOSE_LATEST ? 0 : all;
+  size_t wanted = good_wanted(tpe, group->finished + counted, MIN_OF(group->best_count + count, (size_t)BEST_MAX));
   for (ret->count = 0; ret->count < wanted; ret->count++) {
     bool guess = guessed < count && (told == group->best_count || guess_before(tpe, &guesses[guessed], group->best[told]));
     ret->good[ret->count] = guess ? guesses[guessed++].trial : group->best[told++];

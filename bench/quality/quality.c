@@ -30,10 +30,11 @@ static void end_study(void) {
   sampler = NULL, history = NULL, space = NULL, rules = NULL;
 }
 
-/* The rules of a sweep file that has nothing else to say. */
-static bool begin_rules(const json_t *early_terminate, const char *goal, struct err *err) {
-  AUTO_JSON json_t *sweep = json_pack("{s:{s:s,s:s},s:{s:{s:i,s:i}},s:i,s:O}", "metric", "name", "value", "goal", goal, "parameters", "x",
-                                      "min", 0, "max", 1, "run_cap", 1, "early_terminate", early_terminate);
+/* The rules of a sweep file that has nothing else to say, and what it makes of trials that run. */
+static bool begin_rules(const json_t *early_terminate, const char *goal, enum sampler_type type, struct err *err) {
+  AUTO_JSON json_t *sweep =
+      json_pack("{s:{s:s,s:s},s:{s:{s:i,s:i}},s:i,s:s,s:O}", "metric", "name", "value", "goal", goal, "parameters", "x", "min", 0, "max", 1,
+                "run_cap", 1, "sampler", sampler_type_name(type), "early_terminate", early_terminate);
   AUTO_BUF struct buf text = BUF_INIT(MIB);
   struct json_writer w;
   jw_init(&w, &text);
@@ -46,6 +47,7 @@ static bool begin_rules(const json_t *early_terminate, const char *goal, struct 
   if (ok) {
     struct stop_goal by = sweep_file_goal(file);
     ok = stop_set_new(file->spec.early_terminate.items, file->spec.early_terminate.count, &by, &rules, err);
+    history_suppose(history, (enum supposed)file->spec.metric.impute_while_running);
     sweep_file_free(file);
   }
   arena_release(&arena);
@@ -62,7 +64,8 @@ static bool begin_study(const json_t *message, struct err *err) {
   return space_new(json_object_get(message, "parameters"), json_object_get(message, "conditions"), json_object_get(message, "constraints"),
                    &space, err) &&
          history_new(space, goal && strcmp(goal, "maximize") == 0 ? GOAL_MAXIMIZE : GOAL_MINIMIZE, &history, err) &&
-         sampler_new(history, &settings, &sampler, err) && (!rule_list || begin_rules(rule_list, goal ? goal : "minimize", err));
+         sampler_new(history, &settings, &sampler, err) &&
+         (!rule_list || begin_rules(rule_list, goal ? goal : "minimize", settings.type, err));
 }
 
 static bool report(const json_t *message, struct err *err) {
@@ -78,6 +81,7 @@ static bool report(const json_t *message, struct err *err) {
   if (!shelf_reserve(&curves, (size_t)point.trial + 1))
     return err_no_memory(err);
   curve_hear(shelf_at(&curves, point.trial), epoch, point.value);
+  history_hear(history, point.trial, point.value);
   puts(verdict.stop ? "{\"stop\": true}" : "{\"stop\": false}");
   return true;
 }

@@ -222,6 +222,16 @@ static void check_method(struct check *c) {
     CHECK_WARN(c, "method", "add run_cap or max_time", "there is no run_cap: the sweep goes on until it is stopped");
 }
 
+/* Where trials are stopped few end, and TPE knows soonest what is good by those that run. */
+static void settle_imputing(struct sweep_spec *s) {
+  const struct stop_conf *rules = s->early_terminate.items;
+  bool any = false;
+  for (size_t i = 0; i < s->early_terminate.count; i++)
+    any |= rules[i].type != STOP_NONE;
+  if (any && !s->metric.has_impute_while_running && s->sampler.type == SAMPLER_TPE)
+    s->metric.impute_while_running = SUPPOSE_LATEST;
+}
+
 static void check_command(struct check *c) {
   struct sweep_spec *s = &c->file->spec;
   static struct str wandb_default[] = {{"${env}", 6}, {"${interpreter}", 14}, {"${program}", 10}, {"${args}", 7}};
@@ -548,6 +558,7 @@ static bool read_spec(struct sweep_file *file, const char *name, struct spec_pro
     s->args_style = file->format == FORMAT_WANDB ? ARGS_PYTHON : ARGS_JSON;
   s->has_args_style = true;
   check_method(&c);
+  settle_imputing(s);
   check_trees(&c);
   check_fixed_first(&c);
   check_metric(&c);

@@ -27,6 +27,7 @@ struct sweep_metric {
   struct spec_texts aliases;
   int impute;
   int impute_while_running; /* enum supposed */
+  bool has_impute_while_running;
 };
 
 struct sweep_sampler_spec {

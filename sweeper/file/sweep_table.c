@@ -21,8 +21,10 @@ static const struct spec_row metric_rows[] = {
     {"aliases", SPEC_TEXTS, AT(sweep_metric, aliases), .min = 0, .max = 20, .help = "other names of the same metric"},
     {"impute", SPEC_CHOICE, AT(sweep_metric, impute), .default_text = "worst", .choices = imputes,
      .help = "the value of a failed trial in the sampler's eyes"},
-    {"impute_while_running", SPEC_CHOICE, AT(sweep_metric, impute_while_running), .default_text = "'false'", .choices = imputes_running,
-     .help = "the value of a running trial in the sampler's eyes: the worst or best of those that finished, or what it reported last"},
+    {"impute_while_running", SPEC_CHOICE, AT(sweep_metric, impute_while_running), GIVEN(sweep_metric, has_impute_while_running),
+     .default_text = "'false'", .choices = imputes_running,
+     .help = "the value of a running trial in the sampler's eyes: the worst or best of those that finished, or what it reported last; "
+             "default with sampler tpe and early_terminate: latest"},
 };
 static const struct spec_table metric_table = {"metric", metric_rows, ARRAY_LEN(metric_rows), sizeof(struct sweep_metric)};
 

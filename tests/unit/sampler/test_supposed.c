@@ -164,12 +164,14 @@ static void draw(const struct space *space, struct rng *rng, double *point) {
   space_settle(space, point);
 }
 
-/* With running trials that count as a value TPE is where it is with these results; and once they have other results, it is where it is
- * when it never saw the values. */
+/* With running trials that count as a value TPE is where it is with these results, as far as they change nothing about how many are good;
+ * and once they have other results, it is where it is when it never saw the values. */
 static void tpe_takes_it_for_a_result(void **state) {
   (void)state;
   struct space *space = make_space(mixed);
   for (int how = SUPPOSE_WORST; how <= SUPPOSE_LATEST; how++) {
+    struct tpe_settings settings = tpe_defaults;
+    settings.good_max = how == SUPPOSE_LATEST ? 1 : 25;
     struct history *histories[2] = {make_history(space, GOAL_MINIMIZE, (enum supposed)how),
                                     make_history(space, GOAL_MINIMIZE, SUPPOSE_NOTHING)};
     struct tpe *tpes[2], *fresh;
@@ -177,7 +179,7 @@ static void tpe_takes_it_for_a_result(void **state) {
     struct err err;
     double point[MOST], other[MOST], running[40][MOST];
     for (int side = 0; side < 2; side++)
-      assert_true(tpe_new(histories[side], &tpe_defaults, &tpes[side], &err));
+      assert_true(tpe_new(histories[side], &settings, &tpes[side], &err));
     for (uint32_t n = 0; n < 30; n++) {
       draw(space, &rng, point);
       double value = rng_f64(&rng);
@@ -203,7 +205,7 @@ static void tpe_takes_it_for_a_result(void **state) {
     }
     for (uint32_t n = 30; n < 70; n++)
       tell(histories[0], n, TRIAL_FINISHED, rng_f64(&rng));
-    assert_true(tpe_new(histories[0], &tpe_defaults, &fresh, &err));
+    assert_true(tpe_new(histories[0], &settings, &fresh, &err));
     for (uint64_t n = 120; n < 140; n++) {
       assert_true(tpe_suggest(tpes[0], 1, n, point, &err) && tpe_suggest(fresh, 1, n, other, &err));
       assert_true(space_same(space, point, other));
@@ -212,6 +214,37 @@ static void tpe_takes_it_for_a_result(void **state) {
       tpe_free(tpes[side]), history_free(histories[side]);
     tpe_free(fresh);
   }
+  space_free(space);
+}
+
+/* However many run, and whatever they reported: as many are good as of those that finished. */
+static void latest_makes_no_more_good_ones(void **state) {
+  (void)state;
+  struct space *space = make_space(mixed);
+  struct history *histories[2] = {make_history(space, GOAL_MINIMIZE, SUPPOSE_LATEST), make_history(space, GOAL_MINIMIZE, SUPPOSE_NOTHING)};
+  struct rng rng = rng_seeded(8);
+  struct tpe *tpes[2];
+  struct err err;
+  double point[MOST], other[MOST];
+  for (int side = 0; side < 2; side++)
+    assert_true(tpe_new(histories[side], &tpe_defaults, &tpes[side], &err));
+  for (uint32_t n = 0; n < 60; n++) {
+    draw(space, &rng, point);
+    double value = rng_f64(&rng);
+    for (int side = 0; side < 2; side++) {
+      add(histories[side], n, point);
+      if (n < 20)
+        tell(histories[side], n, TRIAL_FINISHED, value);
+      else
+        history_hear(histories[side], n, 2 + value); /* worse than all that finished */
+    }
+  }
+  for (uint64_t n = 100; n < 120; n++) {
+    assert_true(tpe_suggest(tpes[0], 1, n, point, &err) && tpe_suggest(tpes[1], 1, n, other, &err));
+    assert_true(space_same(space, point, other));
+  }
+  for (int side = 0; side < 2; side++)
+    tpe_free(tpes[side]), history_free(histories[side]);
   space_free(space);
 }
 
@@ -257,6 +290,7 @@ int main(void) {
       cmocka_unit_test(rows_of_those_that_count),
       cmocka_unit_test(rows_with_stages),
       cmocka_unit_test(tpe_takes_it_for_a_result),
+      cmocka_unit_test(latest_makes_no_more_good_ones),
       cmocka_unit_test(gp_sees_it_but_does_not_keep_it),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -400,6 +400,39 @@ static void the_normal_form_shows_everything(void **state) {
   sweep_file_free(file);
 }
 
+/* Where a rule stops trials TPE learns from those that run, unless the file says otherwise; and a file that was read once stays as it is.
+ */
+static void what_running_trials_count_as(void **state) {
+  (void)state;
+  static const struct {
+    const char *more;
+    int supposed;
+  } cases[] = {
+      {"sampler: tpe\nearly_terminate: {type: asha}\n", SUPPOSE_LATEST},
+      {"sampler: {type: tpe, seed: 1}\nearly_terminate: [{type: median}]\n", SUPPOSE_LATEST},
+      {"sampler: tpe\n", SUPPOSE_NOTHING},
+      {"sampler: tpe\nearly_terminate: none\n", SUPPOSE_NOTHING},
+      {"early_terminate: {type: asha}\n", SUPPOSE_NOTHING},
+      {"sampler: gp\nearly_terminate: {type: asha}\n", SUPPOSE_NOTHING},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    AUTO_BUF struct buf text = BUF_INIT(MIB), normal = BUF_INIT(MIB);
+    buf_printf(&text, "parameters: {x: {min: 0, max: 1.0}}\nmetric: loss\nrun_cap: 3\n%s", cases[i].more);
+    struct sweep_file *file = read_text(buf_text(&text));
+    assert_int_equal(file->spec.metric.impute_while_running, cases[i].supposed);
+    normal_form(file, &normal);
+    sweep_file_free(file);
+    file = read_text(buf_text(&normal));
+    assert_int_equal(file->spec.metric.impute_while_running, cases[i].supposed);
+    sweep_file_free(file);
+  }
+  struct sweep_file *file =
+      read_text("parameters: {x: {min: 0, max: 1.0}}\nmetric: {name: loss, impute_while_running: 'false'}\nrun_cap: 3\n"
+                "sampler: tpe\nearly_terminate: {type: asha}\n");
+  assert_int_equal(file->spec.metric.impute_while_running, SUPPOSE_NOTHING);
+  sweep_file_free(file);
+}
+
 /* W&B looks at max_iter and s where they are, whatever min_iter says. */
 static void wandbs_hyperband_is_known_by_its_s(void **state) {
   (void)state;
@@ -810,6 +843,7 @@ int main(void) {
       cmocka_unit_test(whole_numbers_of_a_batchai_grid_differ),
       cmocka_unit_test(normal_forms_are_fixed_points),
       cmocka_unit_test(the_normal_form_shows_everything),
+      cmocka_unit_test(what_running_trials_count_as),
       cmocka_unit_test(wandbs_hyperband_is_known_by_its_s),
       cmocka_unit_test(mistakes_name_place_and_meaning),
       cmocka_unit_test(all_mistakes_are_listed),
