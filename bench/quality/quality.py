@@ -26,7 +26,7 @@ HOME = os.path.join(ROOT, "build", "quality")
 
 RESULTS = os.path.join(HERE, "results")
 # samplers, rules, seeds
-STOPS = (("random", "none,asha,asha-late,hyperband,median,oracle", 20), ("tpe", "none,asha,asha-late,oracle", 20),
+STOPS = (("random", "none,asha,asha-late,hyperband,median,oracle", 20), ("tpe", "none,asha,asha-26,asha-late,oracle", 20),
          ("auto", "none,asha,asha-late,asha-4,oracle", 5))
 
 

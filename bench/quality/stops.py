@@ -34,6 +34,7 @@ CELLS = 400  # of the time axis
 RULES = {
     "none": lambda epochs: None,
     "asha": lambda epochs: {"type": "asha", "min_iter": round(epochs / 15), "eta": 3},
+    "asha-26": lambda epochs: {"type": "asha", "min_iter": round(epochs / 26), "eta": 3},
     "asha-late": lambda epochs: {"type": "asha", "min_iter": round(epochs / 5), "eta": 3},
     "asha-4": lambda epochs: {"type": "asha", "min_iter": round(epochs / 8), "eta": 4},
     "hyperband": lambda epochs: {"type": "hyperband", "min_iter": round(epochs / 15), "eta": 3, "brackets": 3},
