@@ -342,7 +342,7 @@ static bool guess_before(const struct tpe *tpe, const struct guess *guess, uint3
   return guess->value == value && guess->trial < told;
 }
 
-/* Who is good when they take their places among the results; false: none counts. */
+/* Who is good when they take their places among the results; false: the same as without them. */
 static bool suppose(const struct tpe *tpe, const struct group *group, struct split *ret) {
   struct guess guesses[BEST_MAX];
   size_t all, count = 0, told = 0, guessed = 0;
@@ -356,7 +356,7 @@ static bool suppose(const struct tpe *tpe, const struct group *group, struct spl
     bool guess = guessed < count && (told == group->best_count || guess_before(tpe, &guesses[guessed], group->best[told]));
     ret->good[ret->count] = guess ? guesses[guessed++].trial : group->best[told++];
   }
-  return all;
+  return ret->count != group->good_count || memcmp(ret->good, group->best, ret->count * sizeof *ret->good) != 0;
 }
 
 static bool is_one_of(const uint32_t *trials, size_t count, uint32_t trial) {
