@@ -204,7 +204,7 @@ static void put_name(struct buf *out, const char *name, const char *own) {
     n--;
   buf_add(out, name, n);
   if (is_into && strcmp(own, ".") != 0)
-    buf_printf(out, "/%s", own);
+    buf_printf(out, "%s%s", n ? "/" : "", own);
   else if (!name)
     buf_puts(out, own);
 }

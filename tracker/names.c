@@ -254,9 +254,10 @@ static struct str scheme_of(struct str uri) {
 }
 
 /* Params as Python's urlparse() sees them, which MLflow's server asks and which its client loses: what is behind a semicolon in the last
- * part of a path, and with these schemes alone. */
+ * part of a path, and with these schemes alone. (A semicolon in a host's name is taken for one of a path.) */
 static bool has_url_params(struct str path) {
-  static const char *const schemes[] = {"", "http", "https", "ftp", "sftp"};
+  static const char *const schemes[] = {"",     "ftp",   "hdl",   "http", "https", "imap", "mms",  "prospero",
+                                        "rtsp", "rtsps", "rtspu", "sftp", "shttp", "sip",  "sips", "tel"};
   struct str scheme = scheme_of(path), params = path;
   bool may_have = false;
   for (size_t i = 0; i < ARRAY_LEN(schemes); i++)

@@ -19,9 +19,13 @@ bool heavy_was_too_long(const struct heavy_turn *turn, const struct pg_reply *re
   return turn->until_ms && pg_outcome(reply) == PG_CANCELLED && pg_err(reply)->code == ERR_DEADLINE;
 }
 
+int64_t heavy_left_ms(const struct heavy_turn *turn) {
+  return turn->until_ms ? MAX_OF(turn->until_ms - loop_now_ms(web_app(turn->req)->loop), INT64_C(1)) : 0;
+}
+
 static bool run_now(struct heavy_turn *turn, struct err *err) {
   struct web_app *app = web_app(turn->req);
-  if (!turn->run(turn->ctx, turn->until_ms - loop_now_ms(app->loop), err))
+  if (!turn->run(turn->ctx, heavy_left_ms(turn), err))
     return false;
   turn->has_turn = true;
   app->heavy.running++;

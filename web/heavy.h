@@ -24,6 +24,8 @@ struct heavy_turn {
 /* Runs it now or later. One that comes again, to go on where it stopped, goes before the others and has only the time that is left.
  * ERR_OVERLOADED: too many wait. */
 MUST_CHECK bool heavy_take(struct heavy_turn *turn, struct err *err);
+/* For what goes on in its turn; 0, no limit of its own, where it has taken none. */
+int64_t heavy_left_ms(const struct heavy_turn *turn);
 /* The next ones get it. Does nothing when it has none. */
 void heavy_end(struct heavy_turn *turn);
 /* Of the outcome of what ran: it took more than it was given. */

@@ -366,7 +366,7 @@ static void on_points_settled(void *ctx, const struct err *failed) {
   if (!trial)
     return;
   if (trial->course)
-    trial->course->points_given_up = failed;
+    trial->course->points_given_up = failed && failed->code == ERR_DEADLINE;
   if (failed && failed->code == ERR_CANCELLED)
     end_told(ending, failed);
   else
@@ -540,6 +540,7 @@ static void end_attempt(struct live_trial *trial, uint32_t attempt, struct str t
   }
   *ending = (struct ending){.all = trial->sweep->all, .run = trial->run, .attempt = attempt, .done = done, .ctx = ctx};
   trial->course->is_ending |= done != NULL;
+  trial->course->points_given_up = false;
   struct exit_text said = read_exit(trial, attempt, text);
   int64_t now = live_wall(trial->sweep->all);
   trial->course->attempt_ended = MAX_OF(said.ended > 0 ? MIN_OF(said.ended, now) : now, trial->course->attempt_began); /* clocks jump */

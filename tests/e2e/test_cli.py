@@ -466,9 +466,10 @@ class Following(Case):
         """However late the end of the answer comes."""
         SERVICE.log, SERVICE.log_hangs = b"", True
         process = self.start("logs", RUN_A, "-f")
+        wait(lambda: [entry for entry in SERVICE.seen if "/logs/" in entry[1]], "its question")
         time.sleep(1)
         SERVICE.log_hangs = False
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         self.assertEqual((out, err.decode()), (b"", f"run {RUN_A}: nothing on stdout; see --stderr\n"))
 
 

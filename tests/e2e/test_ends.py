@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Who reads that a run is over reads every point that was acknowledged before: its row says both, or neither."""
-import contextlib, json, pathlib, subprocess, sys, threading, unittest
+import contextlib, json, pathlib, subprocess, sys, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -33,6 +33,10 @@ class Ends(JobTest):
             self.assertEqual(json.loads(metrics).get("loss", "none").split()[0], "7.0", "the run is over, and its last point is missing")
         return over == "t"
 
+    def still_waits(self, run, since):
+        """An end waits for ten seconds at most, which a slow machine may have let go by."""
+        self.assertFalse(self.is_over(run) and time.monotonic() - since < 9)
+
     def log_last(self, run):
         self.ok(self.s.post(f"/api/v1/runs/{run}/metrics", {"points": [{"key": "loss", "value": 7, "step": 1}]}))
 
@@ -42,9 +46,10 @@ class Ends(JobTest):
         thread = threading.Thread(target=lambda: answers.append(end()))
         with self.last_values_wait():
             self.log_last(run)
+            began = time.monotonic()
             thread.start()
             thread.join(LOOKS)
-            self.assertFalse(self.is_over(run))
+            self.still_waits(run, began)
         thread.join(60)
         self.assertEqual([a.status for a in answers], [200], answers)
         self.assertTrue(self.is_over(run))
@@ -66,11 +71,12 @@ class Ends(JobTest):
         run = self.ok(self.s.post("/api/v1/runs", {"command": ["sh", "-c", f"until [ -e {go} ]; do sleep 0.05; done; echo loss=7"]}), 201)["id"]
         wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "RUNNING", "its start")
         with self.last_values_wait():
+            began = time.monotonic()
             go.touch()
             wait(lambda: self.s.sql(f"select 1 from metric_tail where run = '{run}'"), "its point")
             with contextlib.suppress(AssertionError):
                 wait(lambda: self.is_over(run), "its end", LOOKS)
-            self.assertFalse(self.is_over(run))
+            self.still_waits(run, began)
         wait(lambda: self.is_over(run), "its end")
 
     def test_who_waits_for_long_holds_nobody(self):
@@ -90,19 +96,23 @@ class Ends(JobTest):
 
     def test_the_end_of_a_job_waits_alone(self):
         """What others ask for meanwhile is stored, though its points cannot be read back."""
-        go = self.work / "go"
         sweep = self.ok(self.s.post("/api/v1/sweeps", {"name": "other", "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}), 201)["id"]
-        run = self.ok(self.s.post("/api/v1/runs", {"command": ["sh", "-c", f"until [ -e {go} ]; do sleep 0.05; done; echo loss=7"]}), 201)["id"]
-        wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "RUNNING", "its start")
-        with self.last_values_wait():
-            go.touch()
-            wait(lambda: self.s.sql(f"select 1 from metric_tail where run = '{run}'"), "its point")
-            with contextlib.suppress(AssertionError):
-                wait(lambda: self.is_over(run), "its end", LOOKS)
-            for _ in range(3):
-                self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/ask", {}))
-            self.assertFalse(self.is_over(run))
-        wait(lambda: self.is_over(run), "its end")
+        for i in range(3):  # a slow machine may let its ten seconds go by
+            go = self.work / f"go {i}"
+            run = self.ok(self.s.post("/api/v1/runs", {"command": ["sh", "-c", f"until [ -e '{go}' ]; do sleep 0.05; done; echo loss=7"]}), 201)["id"]
+            wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "RUNNING", "its start")
+            with self.last_values_wait():
+                go.touch()
+                wait(lambda: self.s.sql(f"select 1 from metric_tail where run = '{run}'"), "its point")
+                with contextlib.suppress(AssertionError):
+                    wait(lambda: self.is_over(run), "its end", LOOKS)
+                for _ in range(3):
+                    self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/ask", {}))
+                was_alone = not self.is_over(run)
+            wait(lambda: self.is_over(run), "its end")
+            if was_alone:
+                return
+        self.fail("what was asked for was stored with the end alone")
 
     def test_a_service_that_is_killed_meanwhile(self):
         """What ends wait for is lost with it; the next one brings the values up to date first, and then ends the run."""
@@ -110,9 +120,10 @@ class Ends(JobTest):
         run = self.ok(self.s.post("/api/v1/runs", {"command": ["sh", "-c", f"until [ -e '{go}' ]; do sleep 0.05; done; echo loss=7"]}), 201)["id"]
         wait(lambda: self.ok(self.s.get(f"/api/v1/runs/{run}"))["state"] == "RUNNING", "its start")
         with self.last_values_wait():
+            began = time.monotonic()
             go.touch()
             wait(lambda: self.s.sql(f"select 1 from metric_tail where run = '{run}'"), "its point")
-            self.assertFalse(self.is_over(run))
+            self.still_waits(run, began)
             self.s.kill()
         self.s.start()
         wait(lambda: self.is_over(run), "its end")

@@ -97,9 +97,10 @@ static bool is_none(const void *ctx UNUSED, struct str key UNUSED, int32_t attem
   return false;
 }
 
+static struct watcher watcher;
+
 static void replaced_while_watched(void **state UNUSED) {
-  struct watcher watcher = {.run = scene.run_ids[0]};
-  watcher.again = loop_timer_new(scene.cluster.loop, watch_on, &watcher);
+  watcher = (struct watcher){.run = scene.run_ids[0], .again = loop_timer_new(scene.cluster.loop, watch_on, &watcher)};
   watch_on(&watcher);
   for (int round = 0; round < 40; round++) {
     for (int i = 0; i < 8; i++) {
@@ -129,9 +130,14 @@ static void replaced_while_watched(void **state UNUSED) {
     scene_check_run_row(0);
     scene_check_pages(0, 0, 0);
   }
+}
+
+/* Also after a failure, which is told then. */
+static int tear_down_watched(void **state) {
   watcher.stop = true;
   loop_until(scene.cluster.loop, &watcher.stopped, 30000);
   loop_timer_free(watcher.again);
+  return scene_tear_down(state);
 }
 
 static void replaced_by_nothing(void **state UNUSED) {
@@ -180,7 +186,7 @@ static void written_meanwhile(void **state UNUSED) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(replaced, scene_set_up, scene_tear_down),
-      cmocka_unit_test_setup_teardown(replaced_while_watched, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(replaced_while_watched, scene_set_up, tear_down_watched),
       cmocka_unit_test_setup_teardown(replaced_by_nothing, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(written_meanwhile, scene_set_up, scene_tear_down),
   };

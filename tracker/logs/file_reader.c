@@ -138,11 +138,12 @@ static void given_restore(struct given *given, uint64_t version, struct str *sta
     return;
   given->hash = unpack_u64(state, bad);
   given->at = (uint32_t)unpack_below(state, nobody_counted, bad);
-  if (version <= WITHOUT_LAST && given->at > FIRST_MAX)
-    given->at = nobody_counted;
   given->count = (uint32_t)unpack_below(state, version <= WITHOUT_LAST ? FIRST_MAX : nobody_counted, bad);
+  if (given->at > given->count)
+    given->at = nobody_counted;
   for (uint32_t i = 0; i < first_count(given) && !*bad; i++)
     given->first[i] = (uint32_t)unpack_below(state, UINT32_MAX, bad);
+  given->last_from = given->count;
   if (version <= WITHOUT_LAST)
     return;
   given->last_from = (uint32_t)unpack_below(state, given->count, bad);

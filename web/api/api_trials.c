@@ -159,8 +159,12 @@ static bool ask_goal(struct sweep_op *op, int64_t timeout_ms, pg_done_fn *done, 
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_SWEEP_GET);
   pg_put_uuid(&args, op->id);
-  op->left_ms = timeout_ms;
   return pg_run(web_app(op->req)->pg, &args, timeout_ms, done, op, err);
+}
+
+/* False: it has taken too long, and the request is answered. */
+static bool goes_on(struct sweep_op *op, const struct pg_reply *goal) {
+  return !heavy_was_too_long(&op->turn, goal) || end_turn(op, goal);
 }
 
 /* What was begun in a turn cannot go on. */
@@ -438,12 +442,14 @@ static bool send_best(struct sweep_op *op, struct err *err) {
   pg_put_uuid(args, op->id);
   pg_put_bool(args, op->maximize);
   pg_put_int(args, op->limit);
-  return pg_run_batch(web_app(op->req)->pg, &batch, op->left_ms, reply_best, op, err);
+  return pg_run_batch(web_app(op->req)->pg, &batch, heavy_left_ms(&op->turn), reply_best, op, err);
 }
 
 static void on_best_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
+  if (!goes_on(op, row))
+    return;
   if (!read_goal(op, row, &op->maximize, &err) || !send_best(op, &err))
     fail_in_turn(op, &err);
 }
@@ -514,12 +520,14 @@ static bool send_progress(struct sweep_op *op, struct err *err) {
   pg_args_init(&args, STMT_TRIALS_PROGRESS);
   pg_put_uuid(&args, op->id);
   pg_put_bool(&args, op->maximize);
-  return pg_run(web_app(op->req)->pg, &args, op->left_ms, on_progress, op, err);
+  return pg_run(web_app(op->req)->pg, &args, heavy_left_ms(&op->turn), on_progress, op, err);
 }
 
 static void on_progress_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
+  if (!goes_on(op, row))
+    return;
   if (!read_goal(op, row, &op->maximize, &err) || !send_progress(op, &err))
     fail_in_turn(op, &err);
 }

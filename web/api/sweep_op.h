@@ -23,7 +23,6 @@ struct sweep_op {
   json_t *json; /* freed when answered */
   bool maximize;
   struct heavy_turn turn; /* of one that looks at many trials */
-  int64_t left_ms;        /* for each statement of it; 0: as usual */
 };
 
 /* Lives in the request's arena; NULL: the request is answered. */

@@ -3,6 +3,8 @@
 #include "tests/support/test.h"
 #include "tracker/logs/file_reader.h"
 #include "tracker/logs/found_points.h"
+#include "tracker/logs/reread.h"
+#include "tracker/pack.h"
 
 static bool collect(void *ctx, const struct log_point *points, size_t n, struct err *err) {
   (void)err;
@@ -153,6 +155,52 @@ static void test_a_long_file_that_is_cut(void **state) {
   metric_sources_unref(sources);
 }
 
+/* As it was stored before the last points were known one by one; of no more than are kept one by one anyway. */
+static void make_older(struct buf *state) {
+  struct str rest = buf_str(state);
+  struct reread reread;
+  bool bad = false;
+  AUTO_BUF struct buf older = BUF_INIT(FILE_READER_STATE_MAX);
+  pack_u64(&older, unpack_u64(&rest, &bad) - 1);
+  size_t from = state->n - rest.n;
+  for (int i = 0; i < 2; i++)
+    unpack_u64(&rest, &bad);
+  for (int i = 0; i < 2; i++)
+    reread_restore(&reread, true, &rest, &bad);
+  for (int i = 0; i < 2; i++)
+    unpack_u64(&rest, &bad);
+  for (uint64_t count = unpack_u64(&rest, &bad); count > 0; count--)
+    unpack_u64(&rest, &bad);
+  buf_add_str(&older, str_slice(buf_str(state), from, state->n - rest.n));
+  unpack_u64(&rest, &bad);
+  buf_add_str(&older, rest);
+  assert_false(bad);
+  buf_reset(state);
+  buf_add_str(state, buf_str(&older));
+}
+
+static void test_what_was_stored_before_goes_on(void **state) {
+  (void)state;
+  static const int rows[] = {1, 512, 513, 2048};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct metric_sources *sources = source(SOURCE_CSV, NULL, NULL);
+    AUTO_BUF struct buf file = BUF_INIT(MIB), stored = BUF_INIT(FILE_READER_STATE_MAX), out = BUF_INIT(MIB);
+    buf_puts(&file, "step,a\n");
+    for (int row = 0; row < rows[i]; row++)
+      buf_printf(&file, "%d,%d\n", row, row % 7);
+    struct file_piece piece = {.bytes = buf_str(&file)};
+    assert_int_equal(feed(sources, &stored, &piece, &out), file.n);
+    make_older(&stored);
+    buf_reset(&out);
+    struct file_piece nothing = {.offset = (int64_t)file.n};
+    for (int again = 0; again < 2; again++)
+      assert_int_equal(feed(sources, &stored, &nothing, &out), file.n);
+    cut_to(sources, &stored, buf_str(&file), rows[i] - 1, "", &out);
+    assert_string_equal(buf_text(&out), "");
+    metric_sources_unref(sources);
+  }
+}
+
 /* What is other among those in the middle is seen when points come that are known. */
 static void test_a_long_file_with_another_middle(void **state) {
   (void)state;
@@ -240,6 +288,7 @@ int main(void) {
       cmocka_unit_test(test_a_file_that_begins_anew_and_is_short),
       cmocka_unit_test(test_a_file_that_is_written_anew_in_part),
       cmocka_unit_test(test_a_long_file_that_is_cut),
+      cmocka_unit_test(test_what_was_stored_before_goes_on),
       cmocka_unit_test(test_a_long_file_with_another_middle),
       cmocka_unit_test(test_a_file_that_gets_another_column),
       cmocka_unit_test(test_a_list),
