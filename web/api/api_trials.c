@@ -162,11 +162,6 @@ static bool ask_goal(struct sweep_op *op, int64_t timeout_ms, pg_done_fn *done, 
   return pg_run(web_app(op->req)->pg, &args, timeout_ms, done, op, err);
 }
 
-/* False: it has taken too long, and the request is answered. */
-static bool goes_on(struct sweep_op *op, const struct pg_reply *goal) {
-  return !heavy_was_too_long(&op->turn, goal) || end_turn(op, goal);
-}
-
 /* What was begun in a turn cannot go on. */
 static void fail_in_turn(struct sweep_op *op, const struct err *err) {
   heavy_end(&op->turn);
@@ -435,6 +430,17 @@ static bool read_goal(struct sweep_op *op, const struct pg_reply *row, bool *ret
   return true;
 }
 
+/* False: the request is answered. */
+static bool took_goal(struct sweep_op *op, const struct pg_reply *row) {
+  struct err err;
+  if (heavy_was_too_long(&op->turn, row))
+    return end_turn(op, row);
+  if (read_goal(op, row, &op->maximize, &err))
+    return true;
+  fail_in_turn(op, &err);
+  return false;
+}
+
 static bool send_best(struct sweep_op *op, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   ask_order(op, &batch);
@@ -448,9 +454,7 @@ static bool send_best(struct sweep_op *op, struct err *err) {
 static void on_best_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
-  if (!goes_on(op, row))
-    return;
-  if (!read_goal(op, row, &op->maximize, &err) || !send_best(op, &err))
+  if (took_goal(op, row) && !send_best(op, &err))
     fail_in_turn(op, &err);
 }
 
@@ -526,9 +530,7 @@ static bool send_progress(struct sweep_op *op, struct err *err) {
 static void on_progress_goal(void *ctx, const struct pg_reply *row) {
   struct sweep_op *op = ctx;
   struct err err;
-  if (!goes_on(op, row))
-    return;
-  if (!read_goal(op, row, &op->maximize, &err) || !send_progress(op, &err))
+  if (took_goal(op, row) && !send_progress(op, &err))
     fail_in_turn(op, &err);
 }
 
