@@ -168,28 +168,6 @@ static void fail_in_turn(struct sweep_op *op, const struct err *err) {
   sweep_op_fail(op, err);
 }
 
-/* ---- the best ---- */
-
-static void reply_best(void *ctx, const struct pg_reply *reply) {
-  struct sweep_op *op = ctx;
-  struct err err;
-  if (!end_turn(op, reply))
-    return;
-  if (!pg_ok(reply, &err) || !is_there(op, pg_nth(reply, 0), &err)) {
-    sweep_op_fail(op, &err);
-    return;
-  }
-  AUTO_JSON json_t *declared = read_order(pg_nth(reply, 0));
-  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
-  struct json_writer w;
-  jw_init(&w, &body);
-  jw_object(&w);
-  put_items(op, &w, declared, pg_nth(reply, 1));
-  jw_put_null(&w, "next");
-  jw_object_end(&w);
-  sweep_op_reply(op, 200, &body);
-}
-
 /* ---- the list ---- */
 
 enum { PAGE_KEY_COLUMN = 23 };
@@ -439,6 +417,26 @@ static bool took_goal(struct sweep_op *op, const struct pg_reply *row) {
     return true;
   fail_in_turn(op, &err);
   return false;
+}
+
+static void reply_best(void *ctx, const struct pg_reply *reply) {
+  struct sweep_op *op = ctx;
+  struct err err;
+  if (!end_turn(op, reply))
+    return;
+  if (!pg_ok(reply, &err) || !is_there(op, pg_nth(reply, 0), &err)) {
+    sweep_op_fail(op, &err);
+    return;
+  }
+  AUTO_JSON json_t *declared = read_order(pg_nth(reply, 0));
+  struct buf body = BUF_INIT(SWEEP_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  jw_object(&w);
+  put_items(op, &w, declared, pg_nth(reply, 1));
+  jw_put_null(&w, "next");
+  jw_object_end(&w);
+  sweep_op_reply(op, 200, &body);
 }
 
 static bool send_best(struct sweep_op *op, struct err *err) {

@@ -112,6 +112,12 @@ static void test_a_file_that_is_written_anew_in_part(void **state) {
          {{.generation = 2, .bytes = BYTES("step,a\n1,2\n2,3\n3,4\n")}, 19, "a=3@2 a=4@3 "});
 }
 
+static void put_rows(struct buf *file, int rows) {
+  buf_puts(file, "step,a\n");
+  for (int i = 0; i < rows; i++)
+    buf_printf(file, "%d,%d\n", i, i % 7);
+}
+
 /* The first `rows` rows of a long file, and one more where `last` is not empty, under the next generation: what is given of it. */
 static void cut_to(struct metric_sources *sources, struct buf *stored, struct str text, int rows, const char *last, struct buf *out) {
   static uint64_t generation;
@@ -135,9 +141,7 @@ static void test_a_long_file_that_is_cut(void **state) {
   static const int rows[] = {1999, 5000, 4800, 5000, 4499, 2048, 5000, 0};
   struct metric_sources *sources = source(SOURCE_CSV, NULL, NULL);
   AUTO_BUF struct buf file = BUF_INIT(MIB), stored = BUF_INIT(FILE_READER_STATE_MAX), out = BUF_INIT(MIB);
-  buf_puts(&file, "step,a\n");
-  for (int i = 0; i < 5000; i++)
-    buf_printf(&file, "%d,%d\n", i, i % 7);
+  put_rows(&file, 5000);
   struct file_piece whole = {.bytes = buf_str(&file)};
   assert_int_equal(feed(sources, &stored, &whole, &out), file.n);
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) { /* among the first or the last ones; all */
@@ -185,9 +189,7 @@ static void test_what_was_stored_before_goes_on(void **state) {
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     struct metric_sources *sources = source(SOURCE_CSV, NULL, NULL);
     AUTO_BUF struct buf file = BUF_INIT(MIB), stored = BUF_INIT(FILE_READER_STATE_MAX), out = BUF_INIT(MIB);
-    buf_puts(&file, "step,a\n");
-    for (int row = 0; row < rows[i]; row++)
-      buf_printf(&file, "%d,%d\n", row, row % 7);
+    put_rows(&file, rows[i]);
     struct file_piece piece = {.bytes = buf_str(&file)};
     assert_int_equal(feed(sources, &stored, &piece, &out), file.n);
     make_older(&stored);
@@ -206,9 +208,7 @@ static void test_a_long_file_with_another_middle(void **state) {
   (void)state;
   struct metric_sources *sources = source(SOURCE_CSV, NULL, NULL);
   AUTO_BUF struct buf file = BUF_INIT(MIB), stored = BUF_INIT(FILE_READER_STATE_MAX), out = BUF_INIT(MIB);
-  buf_puts(&file, "step,a\n");
-  for (int i = 0; i < 5000; i++)
-    buf_printf(&file, "%d,%d\n", i, i % 7);
+  put_rows(&file, 5000);
   struct file_piece piece = {.bytes = buf_str(&file)};
   assert_int_equal(feed(sources, &stored, &piece, &out), file.n);
   AUTO_BUF struct buf before = BUF_INIT(MIB);
