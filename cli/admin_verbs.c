@@ -150,7 +150,7 @@ static int fsck_run(struct cli *cli) {
 }
 
 static bool confirm_gc(struct cli *cli, bool dry_run, int *ret_code) {
-  return dry_run || cli_confirm(cli, ret_code, "Remove files of the artifact store that nothing names? (--dry-run lists them)");
+  return dry_run || cli_confirm(cli, ret_code, "Remove the files of the artifact store that nothing names (--dry-run lists them)");
 }
 
 static int gc_run(struct cli *cli) {
@@ -205,7 +205,7 @@ static int purge_run(struct cli *cli) {
   AUTO_JSON json_t *body = purge_body(cli, &err);
   if (!body)
     return cli_fail(cli, &err);
-  if (!dry_run && !cli_confirm(cli, &code, "Delete for good? Nothing brings it back."))
+  if (!dry_run && !cli_confirm(cli, &code, "Delete this for good (--dry-run lists it)"))
     return code;
   bool ok = do_work(&work, "/api/v1/admin/purge", body, &err);
   if (ok)

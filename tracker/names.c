@@ -440,9 +440,9 @@ bool run_uri_parse(struct str uri, struct id *ret_run, struct str *ret_path) {
     return false;
   struct str rest = str_slice(uri, strlen("runs:/"), uri.n);
   size_t slash = str_find(rest, '/');
-  if (slash == SIZE_MAX || slash + 1 == rest.n || !id_parse(str_slice(rest, 0, slash), ret_run))
+  if (!id_parse(str_slice(rest, 0, slash), ret_run))
     return false;
-  *ret_path = str_slice(rest, slash + 1, rest.n);
+  *ret_path = slash == SIZE_MAX ? STR("") : str_slice(rest, slash + 1, rest.n);
   return true;
 }
 

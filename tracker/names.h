@@ -82,7 +82,7 @@ MUST_CHECK bool artifact_below_check(struct str path, struct str *ret, struct er
 struct str path_from_here(struct str path);
 /* Where a model version comes from: no way out by "..", plain or encoded. */
 MUST_CHECK bool source_uri_check(struct str uri, struct err *err);
-/* "runs:/<id>/path", what is below the artifacts of a run; false for anything else. */
+/* "runs:/<id>/path", what is below the artifacts of a run, or all of them: "runs:/<id>" has the path "". False for anything else. */
 bool run_uri_parse(struct str uri, struct id *ret_run, struct str *ret_path);
 
 /* "adjective-noun-123" */

@@ -341,7 +341,7 @@ static bool find_in_run(struct registration *op, struct str run_uri, struct err 
   struct str path, told = op->location;
   if (!run_uri_parse(told, &run, &path))
     return true;
-  const char *place = arena_printf(http_req_arena(op->req), "%.*s/%.*s", STR_ARG(run_uri), STR_ARG(path));
+  const char *place = arena_printf(http_req_arena(op->req), "%.*s%s%.*s", STR_ARG(run_uri), path.n ? "/" : "", STR_ARG(path));
   if (!place)
     return err_no_memory(err);
   op->location = str_of(place);

@@ -77,14 +77,16 @@ static void put_model(struct json_writer *w, const struct model_row *row) {
   jw_object_end(w);
 }
 
-/* Where a source lies below its run's artifacts: what follows "/artifacts/", or the run in runs:/. */
+/* Where a source lies below its run's artifacts: what follows "/artifacts/", or the run in runs:/; "" is all of them. */
 static struct str path_of_source(struct str location) {
   struct str mark = STR("/artifacts/"), path;
   struct id run;
   if (run_uri_parse(location, &run, &path))
     return path;
   size_t at = str_find_str(location, mark);
-  return at == SIZE_MAX ? STR_NONE : str_slice(location, at + mark.n, location.n);
+  if (at == SIZE_MAX)
+    return str_ends(location, STR("/artifacts")) ? STR("") : STR_NONE;
+  return str_slice(location, at + mark.n, location.n);
 }
 
 struct str api_version_path(const struct version_row *row) {

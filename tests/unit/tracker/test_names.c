@@ -223,14 +223,18 @@ static void run_uris(void **state) {
   struct str path;
   static const char *const others[] = {"runs:/",
                                        "runs:/run_id/model",
-                                       "runs:/0123456789abcdef0123456789abcdef",
-                                       "runs:/0123456789abcdef0123456789abcdef/",
+                                       "runs:/0123456789abcdef0123456789abcde",
                                        "runs://0123456789abcdef0123456789abcdef/m",
                                        "models:/0123456789abcdef0123456789abcdef/1",
                                        "mlflow-artifacts:/0/0123456789abcdef0123456789abcdef/artifacts/m"};
   assert_true(run_uri_parse(STR("runs:/0123456789abcdef0123456789abcdef/model/a b"), &run, &path));
   assert_true(str_is(path, "model/a b"));
   assert_int_equal(run.bytes[1], 0x23);
+  static const char *const whole[] = {"runs:/0123456789abcdef0123456789abcdef", "runs:/0123456789abcdef0123456789abcdef/"};
+  for (size_t i = 0; i < ARRAY_LEN(whole); i++) {
+    assert_true(run_uri_parse(str_of(whole[i]), &run, &path));
+    assert_true(path.p && path.n == 0);
+  }
   for (size_t i = 0; i < ARRAY_LEN(others); i++)
     if (run_uri_parse(str_of(others[i]), &run, &path))
       fail_msg("%s is accepted", others[i]);
