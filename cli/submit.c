@@ -8,7 +8,7 @@
 #include "cli/encode.h"
 #include "cli/transfer.h"
 #include "cli/verbs.h"
-#include "sweeper/jobs/snapshot.h"
+#include "sweeper/machine/snapshot.h"
 #include "sweeper/sweeps.h"
 
 /* ---- the environment ---- */

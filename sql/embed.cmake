@@ -1,6 +1,6 @@
 # Turns sql/queries/*.sql and sql/migrations/*.sql into C tables.
 #   cmake -DSOURCE=<root> -DOUT=<directory> -P embed.cmake
-# writes OUT/stmt.h (enum stmt), OUT/stmt_table.c and OUT/migrations.c. The form of a statement is told in storage/stmt_info.h.
+# writes OUT/stmt.h (enum stmt), OUT/stmt_table.c and OUT/migrations.c. The form of a statement is told in storage/pg/stmt_info.h.
 # A malformed or doubled header fails with file:line.
 cmake_minimum_required(VERSION 3.25)
 
@@ -145,7 +145,7 @@ enum stmt {
 
 #endif
 ]])
-file(CONFIGURE OUTPUT ${OUT}/stmt_table.c @ONLY CONTENT [[@made@#include "storage/stmt_info.h"
+file(CONFIGURE OUTPUT ${OUT}/stmt_table.c @ONLY CONTENT [[@made@#include "storage/pg/stmt_info.h"
 
 @shapes@
 const struct stmt_info stmt_table[STMT_COUNT] = {
@@ -177,7 +177,7 @@ if(EXISTS ${SOURCE}/sql/schema.sql)
     string(APPEND schema "  \"${line}\\n\"\n")
   endforeach()
 endif()
-file(CONFIGURE OUTPUT ${OUT}/migrations.c @ONLY CONTENT [[@made@#include "storage/stmt_info.h"
+file(CONFIGURE OUTPUT ${OUT}/migrations.c @ONLY CONTENT [[@made@#include "storage/pg/stmt_info.h"
 
 const struct migration migrations[] = {
 @list@};

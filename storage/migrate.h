@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "base/err.h"
-#include "storage/stmt_info.h"
+#include "storage/pg/stmt_info.h"
 
 struct migrate_report {
   size_t applied; /* now */

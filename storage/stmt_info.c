@@ -1,4 +1,4 @@
-#include "storage/stmt_info.h"
+#include "storage/pg/stmt_info.h"
 
 static const struct stmt_info *extra;
 static size_t extra_count;

@@ -1,7 +1,7 @@
 /* Which parameters of a sweep matter, computed from its stored trials on another thread. The answer holds until the next result. */
 #include "base/mem.h"
 #include "sampler/importance.h"
-#include "sweeper/live.h"
+#include "sweeper/sweeps_inside.h"
 
 enum { KNOWN_MAX = 64, JSON_MAX = 4 * 1024 * 1024 };
 

@@ -1,7 +1,7 @@
 # winnow-exec, the companion of one attempt: small, so it links nothing but libevent's core and base's bytes, and statically where that can
 # be done: there is one of them for each job, and finding shared libraries would be most of its start.
 file(GLOB companion_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/sweeper/companion/*.c)
-add_executable(winnow-exec ${companion_sources} ${CMAKE_SOURCE_DIR}/sweeper/jobs/job_file.c ${CMAKE_SOURCE_DIR}/sweeper/jobs/cgroup.c)
+add_executable(winnow-exec ${companion_sources} ${CMAKE_SOURCE_DIR}/sweeper/machine/job_file.c ${CMAKE_SOURCE_DIR}/sweeper/machine/cgroup.c)
 pkg_check_modules(EVENT_CORE REQUIRED IMPORTED_TARGET libevent_core)
 find_library(EVENT_CORE_ARCHIVE libevent_core.a HINTS ${EVENT_CORE_LIBRARY_DIRS})
 find_library(LIBC_ARCHIVE libc.a)

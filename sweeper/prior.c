@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
-#include "sweeper/live.h"
+#include "sweeper/sweeps_inside.h"
 #include "tracker/packed.h"
 #include "tracker/run_row.h"
 #include "tracker/search/search_sql.h"

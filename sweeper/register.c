@@ -1,14 +1,16 @@
 #include "sweeper/register.h"
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
-#include "sweeper/live.h"
+#include "sweeper/sweeps_inside.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/names.h"
 #include "tracker/run_row.h"
+#include "tracker/version_keep.h"
 
-enum { RETRY_MS = 5000, PATH_SIZE = 64 * 1024 };
+enum { REGISTRAR_WAITING_MAX = 10000, RETRY_MS = 5000, PATH_SIZE = 64 * 1024 };
 
 struct waiting {
   struct list_node node;
@@ -31,6 +33,14 @@ struct registering {
   struct buf name, source, path; /* of the sweep; the artifact's URI; where it lies */
 };
 
+struct registrar {
+  struct list waiting; /* of sweeps to look at */
+  struct registering *now;
+  struct version_keep tried; /* how far the last one came: nothing else of it is looked at */
+  int64_t retry_ms;
+  bool begun;
+};
+
 static void begin_next(struct sweeps *s);
 
 /* ---- ends ---- */
@@ -42,7 +52,7 @@ static void finish(struct registering *r) {
   buf_release(&r->source);
   buf_release(&r->path);
   mem_free(r);
-  s->registrar.now = NULL;
+  s->registrar->now = NULL;
   begin_next(s);
 }
 
@@ -52,7 +62,7 @@ static void give_back(struct registering *r, const struct err *err) {
   struct id sweep = r->sweep;
   if (!s->stopping)
     log_warn("sweep", NULL, "%s: its model is not registered yet: %s", buf_text(&r->name), err->text);
-  s->registrar.retry_ms = live_now(s) + RETRY_MS;
+  s->registrar->retry_ms = live_now(s) + RETRY_MS;
   finish(r);
   register_consider(s, sweep);
 }
@@ -128,7 +138,7 @@ static void on_kept(void *ctx, const struct err *err) {
     err_set(&gone, ERR_NOT_FOUND, "its files were removed meanwhile");
     err = &gone;
   }
-  r->all->registrar.tried = r->keep;
+  r->all->registrar->tried = r->keep;
   if (r->all->stopping) /* the service goes on with it after its next start */
     finish(r);
   else if (err)
@@ -139,7 +149,7 @@ static void on_kept(void *ctx, const struct err *err) {
 
 /* A copy that was made before, and could not be told, stays the one. */
 static bool keep(struct registering *r, struct err *err) {
-  const struct version_keep *tried = &r->all->registrar.tried;
+  const struct version_keep *tried = &r->all->registrar->tried;
   r->keep.pg = r->all->conf.pg;
   r->keep.store = r->all->conf.artifacts;
   r->keep.from = buf_str(&r->path);
@@ -358,7 +368,7 @@ static void on_info(void *ctx, const struct pg_reply *reply) {
 
 static void begin_next(struct sweeps *s) {
   struct list_node *node =
-      s->stopping || s->registrar.now || live_now(s) < s->registrar.retry_ms ? NULL : list_pop_front(&s->registrar.waiting);
+      s->stopping || s->registrar->now || live_now(s) < s->registrar->retry_ms ? NULL : list_pop_front(&s->registrar->waiting);
   struct err err;
   if (!node)
     return;
@@ -367,29 +377,29 @@ static void begin_next(struct sweeps *s) {
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_SWEEP_REGISTER_INFO);
   if (!r) {
-    list_push_back(&s->registrar.waiting, node);
+    list_push_back(&s->registrar->waiting, node);
     return;
   }
   *r = (struct registering){
       .all = s, .sweep = waiting->sweep, .name = BUF_INIT(4 * KIB), .source = BUF_INIT(PATH_SIZE), .path = BUF_INIT(PATH_SIZE)};
   mem_free(waiting);
-  s->registrar.now = r;
+  s->registrar->now = r;
   pg_put_uuid(&args, r->sweep);
   if (!pg_run(s->conf.pg, &args, 0, on_info, r, &err))
     give_back(r, &err);
 }
 
 void register_consider(struct sweeps *s, struct id sweep) {
-  for (struct list_node *node = s->registrar.waiting.first; node; node = node->next)
+  for (struct list_node *node = s->registrar->waiting.first; node; node = node->next)
     if (id_eq(LIST_ENTRY(node, struct waiting, node)->sweep, sweep))
       return;
-  struct waiting *waiting = s->registrar.waiting.count < REGISTRAR_WAITING_MAX ? mem_zalloc(sizeof *waiting) : NULL;
+  struct waiting *waiting = s->registrar->waiting.count < REGISTRAR_WAITING_MAX ? mem_zalloc(sizeof *waiting) : NULL;
   if (!waiting) {
     log_warn("sweep", NULL, "too many sweeps wait for a model to be registered: one is looked at after the next start");
     return;
   }
   waiting->sweep = sweep;
-  list_push_back(&s->registrar.waiting, &waiting->node);
+  list_push_back(&s->registrar->waiting, &waiting->node);
   begin_next(s);
 }
 
@@ -397,7 +407,7 @@ static void on_due(void *ctx, const struct pg_reply *reply) {
   struct sweeps *s = ctx;
   struct err err;
   if (!pg_ok(reply, &err)) {
-    s->registrar.begun = s->stopping;
+    s->registrar->begun = s->stopping;
     return;
   }
   for (size_t i = 0; i < pg_rows(reply); i++)
@@ -408,11 +418,11 @@ void register_tick(struct sweeps *s) {
   AUTO_PG_ARGS struct pg_args args;
   struct err ignored; /* asked again at the next tick */
   pg_args_init(&args, STMT_SWEEP_REGISTER_DUE);
-  if (s->registrar.begun) {
+  if (s->registrar->begun) {
     begin_next(s);
     return;
   }
-  s->registrar.begun = pg_run(s->conf.pg, &args, 0, on_due, s, &ignored);
+  s->registrar->begun = pg_run(s->conf.pg, &args, 0, on_due, s, &ignored);
   LIST_EACH(&s->sweeps, node) {
     const struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     if (live->file->spec.register_model.given)
@@ -420,7 +430,13 @@ void register_tick(struct sweeps *s) {
   }
 }
 
-void register_release(struct registrar *registrar) {
-  for (struct list_node *node; (node = list_pop_front(&registrar->waiting));)
+bool register_new(struct sweeps *s, struct err *err) {
+  s->registrar = mem_zalloc(sizeof *s->registrar);
+  return s->registrar || err_no_memory(err);
+}
+
+void register_free(struct sweeps *s) {
+  for (struct list_node *node; s->registrar && (node = list_pop_front(&s->registrar->waiting));)
     mem_free(LIST_ENTRY(node, struct waiting, node));
+  mem_free(s->registrar);
 }

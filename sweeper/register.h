@@ -5,26 +5,16 @@
 #ifndef WINNOW_SWEEPER_REGISTER_H
 #define WINNOW_SWEEPER_REGISTER_H
 
+#include "base/err.h"
 #include "base/id.h"
-#include "base/list.h"
-#include "tracker/version_keep.h"
 
 struct sweeps;
 
-struct registrar {
-  struct list waiting; /* of sweeps to look at */
-  struct registering *now;
-  struct version_keep tried; /* how far the last one came: nothing else of it is looked at */
-  int64_t retry_ms;
-  bool begun;
-};
-
-enum { REGISTRAR_WAITING_MAX = 10000 };
-
+MUST_CHECK bool register_new(struct sweeps *sweeps, struct err *err);
+void register_free(struct sweeps *sweeps); /* also after it failed */
 /* The best trial of the sweep may have changed, or the sweep is over. */
 void register_consider(struct sweeps *sweeps, struct id sweep);
 /* Now and then; the first time it asks what an earlier service has left undone. */
 void register_tick(struct sweeps *sweeps);
-void register_release(struct registrar *registrar);
 
 #endif

@@ -1,10 +1,10 @@
 /* After a start: the sweeps that are not over, their trials, results and reports, as they came about. */
 #include "base/log.h"
 #include "base/mem.h"
-#include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/live.h"
+#include "sweeper/machine/exec_local.h"
 #include "sweeper/prior.h"
+#include "sweeper/sweeps_inside.h"
 
 enum { LIVING_MAX = 64, PAGE_POINTS = 4096 };
 

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "sweeper/file/sweep_sources.h"
-#include "sweeper/live.h"
+#include "sweeper/sweeps_inside.h"
 #include "tracker/logs/reparse.h"
 
 struct walk {
@@ -28,14 +28,14 @@ static void walk_free(struct walk *walk) {
 }
 
 static void end(struct walk *walk) {
-  struct sweep_reparse *state = &walk->all->reparse;
+  struct sweep_reparse *state = walk->all->reparse;
   state->running = false;
   state->ended = live_wall(walk->all);
   walk_free(walk);
 }
 
 static void note_failure(struct walk *walk, const struct err *err) {
-  struct sweep_reparse *state = &walk->all->reparse;
+  struct sweep_reparse *state = walk->all->reparse;
   if (!state->failed++)
     snprintf(state->error, sizeof state->error, "%s", err->text);
 }
@@ -43,7 +43,7 @@ static void note_failure(struct walk *walk, const struct err *err) {
 /* The values are those of the new reading by now, whatever became of the sum of them. What is over and still in memory is read from the
  * database from now on. */
 static void end_summed_up(struct walk *walk, const struct err *failed) {
-  struct id sweep = walk->all->reparse.sweep;
+  struct id sweep = walk->all->reparse->sweep;
   struct live_sweep *live = sweeps_find(walk->all, sweep);
   struct err err;
   if (failed) {
@@ -70,7 +70,7 @@ static void sum_up(struct walk *walk) {
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
   pg_args_init(&args, STMT_SWEEP_VALUES_AGAIN);
-  pg_put_uuid(&args, walk->all->reparse.sweep);
+  pg_put_uuid(&args, walk->all->reparse->sweep);
   pg_put_bool(&args, walk->file->spec.metric.goal == GOAL_MAXIMIZE);
   pg_put_text(&args, str_of(engine_why_text(WHY_ALL_FAILED)));
   pg_put_text(&args, str_of(engine_why_text(WHY_ALL_MADE)));
@@ -82,7 +82,7 @@ static void sum_up(struct walk *walk) {
 static void one_done(struct walk *walk, const struct err *err) {
   if (err)
     note_failure(walk, err);
-  walk->all->reparse.done++;
+  walk->all->reparse->done++;
   next_run(walk);
 }
 
@@ -99,7 +99,7 @@ static void on_stored(void *ctx, const struct stored_point *points, size_t count
   struct err err;
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_TRIAL_VALUE);
-  pg_put_uuid(&args, walk->runs[walk->all->reparse.done]);
+  pg_put_uuid(&args, walk->runs[walk->all->reparse->done]);
   bool has = !failed && live_value_of(walk->file, points, count, &now);
   pg_put_float8_if(&args, has, now.value);
   pg_put_int_if(&args, has, now.step);
@@ -123,13 +123,13 @@ static bool read_value(struct walk *walk, struct err *err) {
   for (size_t i = 0; i < metric->aliases.count; i++)
     keys.items[keys.count++] = metric->aliases.items[i];
   keys.items[keys.count++] = metric->name;
-  return stored_read(walk->all->conf.metrics, walk->runs[walk->all->reparse.done], 0, &keys, on_stored, walk, err);
+  return stored_read(walk->all->conf.metrics, walk->runs[walk->all->reparse->done], 0, &keys, on_stored, walk, err);
 }
 
 /* A trial without output (a worker's, say) keeps what it was told to have come to. */
 static void on_reparsed(void *ctx, const struct reparse_result *result, const struct err *err) {
   struct walk *walk = ctx;
-  struct sweep_reparse *state = &walk->all->reparse;
+  struct sweep_reparse *state = walk->all->reparse;
   struct err why;
   if (!err) {
     state->bytes += result->bytes;
@@ -144,11 +144,11 @@ static void on_reparsed(void *ctx, const struct reparse_result *result, const st
 static void next_run(struct walk *walk) {
   struct sweeps *s = walk->all;
   struct err err;
-  while (s->reparse.done < s->reparse.runs && !s->stopping) {
-    if (reparse_run(s->conf.logs, walk->runs[s->reparse.done], walk->sources, str_of(walk->who), on_reparsed, walk, &err))
+  while (s->reparse->done < s->reparse->runs && !s->stopping) {
+    if (reparse_run(s->conf.logs, walk->runs[s->reparse->done], walk->sources, str_of(walk->who), on_reparsed, walk, &err))
       return;
     note_failure(walk, &err);
-    s->reparse.done++;
+    s->reparse->done++;
   }
   if (walk->sets_values && !s->stopping)
     sum_up(walk);
@@ -167,7 +167,7 @@ static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct er
     return err_no_memory(err);
   for (size_t i = 0; i < pg_rows(runs); i++)
     walk->runs[i] = pg_uuid(runs, i, 0);
-  walk->all->reparse.runs = pg_rows(runs);
+  walk->all->reparse->runs = pg_rows(runs);
   bool ok = sweep_file_read_stored(pg_text(info, 0, 1), &arena, &walk->file, err);
   ok = ok && sweep_sources_wanted(&walk->file->spec, &arena, &wanted, err) &&
        sweep_sources_read(str_of(walk->asked), &wanted, &walk->sources, err);
@@ -176,7 +176,7 @@ static bool read_rows(struct walk *walk, const struct pg_reply *reply, struct er
 }
 
 static void fail(struct walk *walk, const struct err *err) {
-  walk->all->reparse = (struct sweep_reparse){.begun = false};
+  *walk->all->reparse = (struct sweep_reparse){.begun = false};
   walk->done(walk->ctx, err);
   walk_free(walk);
 }
@@ -194,7 +194,7 @@ static void on_rows(void *ctx, const struct pg_reply *reply) {
 
 static bool ask_rows(struct walk *walk, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  struct id sweep = walk->all->reparse.sweep;
+  struct id sweep = walk->all->reparse->sweep;
   pg_put_uuid(pg_batch_add(&batch, STMT_SWEEP_REGISTER_INFO), sweep);
   pg_put_uuid(pg_batch_add(&batch, STMT_TRIALS_OVER), sweep);
   return pg_run_batch(walk->all->conf.pg, &batch, 0, on_rows, walk, err);
@@ -211,7 +211,7 @@ static void on_durable(void *ctx, const struct err *failed) {
  * stored with it, or before. */
 bool sweep_reparse_start(struct sweeps *s, struct id sweep, struct str asked, struct str who, sweep_reparse_fn *done, void *ctx,
                          struct err *err) {
-  if (s->reparse.running)
+  if (s->reparse->running)
     return err_set(err, ERR_CONFLICT, "the output of a sweep is being read anew already") ||
            err_hint(err, "GET /api/v1/sweeps/{id}/reparse says how far it is");
   struct walk *walk = mem_zalloc(sizeof *walk);
@@ -221,20 +221,20 @@ bool sweep_reparse_start(struct sweeps *s, struct id sweep, struct str asked, st
     mem_free(kept);
     return err_no_memory(err);
   }
-  struct sweep_reparse last = s->reparse;
+  struct sweep_reparse last = *s->reparse;
   struct live_sweep *live = sweeps_find(s, sweep);
   *walk = (struct walk){.all = s, .asked = kept, .done = done, .ctx = ctx};
   snprintf(walk->who, sizeof walk->who, "%.*s", STR_ARG(who));
-  s->reparse = (struct sweep_reparse){.sweep = sweep, .begun = true, .running = true, .started = live_wall(s)};
+  *s->reparse = (struct sweep_reparse){.sweep = sweep, .begun = true, .running = true, .started = live_wall(s)};
   if (live ? sweeps_wait(live, NULL, on_durable, walk, err) : ask_rows(walk, err))
     return true;
-  s->reparse = last;
+  *s->reparse = last;
   walk_free(walk);
   return false;
 }
 
 const struct sweep_reparse *sweep_reparse_last(const struct sweeps *s, struct id sweep) {
-  return s->reparse.begun && id_eq(s->reparse.sweep, sweep) ? &s->reparse : NULL;
+  return s->reparse->begun && id_eq(s->reparse->sweep, sweep) ? s->reparse : NULL;
 }
 
 void sweep_reparse_put(const struct sweep_reparse *r, struct json_writer *w) {

@@ -3,11 +3,11 @@
 #include "sampler/lattice.h"
 #include "sweeper/file/command.h"
 #include "sweeper/file/sweep_sources.h"
-#include "sweeper/jobs/code_store.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/jobs/snapshot.h"
-#include "sweeper/live.h"
+#include "sweeper/machine/code_store.h"
+#include "sweeper/machine/snapshot.h"
 #include "sweeper/prior.h"
+#include "sweeper/sweeps_inside.h"
 #include "tracker/names.h"
 
 enum { NORMAL_MAX = 4 * 1024 * 1024, PREVIEW_MAX = 3 * NORMAL_MAX };

@@ -1,58 +1,17 @@
 /* All sweeps that live: what changed goes to the database, a transaction at a time, and what came of it goes back to the engines. */
-#include "sweeper/live.h"
+#include "sweeper/sweeps.h"
 
 #include <signal.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
-#include "sweeper/jobs/code_store.h"
-#include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/jobs.h"
-
-static struct str id_key(const struct id *id) {
-  return str_n((const char *)id->bytes, sizeof id->bytes);
-}
-
-/* ---- who waits ---- */
-
-static bool is_met(const struct live_waiter *waiter) {
-  const struct live_sweep *live = waiter->sweep;
-  return live->written >= waiter->version && live->reports_durable >= waiter->reports && deeds_are_durable(live->all, waiter->deeds) &&
-         (!waiter->trial || engine_trial_durable(live->engine, waiter->trial->number));
-}
-
-static void settle(struct sweeps *s, const struct err *failed) {
-  LIST_EACH(&s->sweeps, node)
-  live_settle_asks(LIST_ENTRY(node, struct live_sweep, node), failed);
-  LIST_EACH(&s->waiters, node) {
-    struct live_waiter *waiter = LIST_ENTRY(node, struct live_waiter, node);
-    if (!failed && !is_met(waiter))
-      continue;
-    list_remove(&waiter->node);
-    waiter->done(waiter->ctx, failed && !is_met(waiter) ? failed : NULL);
-    mem_free(waiter);
-  }
-}
-
-bool sweeps_wait(struct live_sweep *live, struct live_trial *trial, sweeps_done_fn *done, void *ctx, struct err *err) {
-  struct sweeps *s = live->all;
-  if (s->waiters.count >= LIVE_WAITING_MAX || s->stopping)
-    return err_set(err, s->stopping ? ERR_UNAVAILABLE : ERR_OVERLOADED, s->stopping ? "the service is stopping" : "too many requests wait");
-  struct live_waiter *waiter = mem_zalloc(sizeof *waiter);
-  if (!waiter)
-    return err_no_memory(err);
-  *waiter = (struct live_waiter){.sweep = live,
-                                 .trial = trial,
-                                 .version = engine_sweep(live->engine).version,
-                                 .reports = live->reports,
-                                 .deeds = live->deeds,
-                                 .done = done,
-                                 .ctx = ctx};
-  list_push_back(&s->waiters, &waiter->node);
-  sweeps_kick(s);
-  return true;
-}
+#include "sweeper/machine/code_store.h"
+#include "sweeper/machine/exec_local.h"
+#include "sweeper/register.h"
+#include "sweeper/sweep_reparse.h"
+#include "sweeper/sweeps_inside.h"
 
 /* ---- the pump ---- */
 
@@ -92,7 +51,7 @@ static void follow_row(struct live_trial *trial, const struct engine_trial *row)
   if (engine_row_is_over(row) && !trial->ended)
     trial->ended = MAX_OF(end_of(trial), MAX_OF(trial->started, trial->created)); /* the clock may have been set back */
   if (row->dead && row->attempt)
-    jobs_release(trial);
+    queue_remove(trial);
   live_note_end(trial, row);
 }
 
@@ -111,11 +70,11 @@ static void take_todo(struct live_sweep *live, const struct engine_todo *todo) {
     push_write(live->all, &write);
     break;
   case TODO_ENQUEUE:
-    jobs_enqueue(trial);
+    queue_add(trial);
     break;
   case TODO_DEQUEUE:
   case TODO_RELEASE:
-    jobs_release(trial);
+    queue_remove(trial);
     break;
   case TODO_START:
     if (!live->conf.asks)
@@ -146,14 +105,7 @@ static void collect(struct sweeps *s) {
       live_advance(live);
       drain(live);
     }
-  } while (jobs_place(s));
-}
-
-bool sweeps_is_busy(const struct live_sweep *live) {
-  bool busy = !live->over_told || live->thinking || live->asks.count || live->reports_durable < live->reports;
-  for (struct list_node *w = live->all->waiters.first; w && !busy; w = w->next)
-    busy = LIST_ENTRY(w, struct live_waiter, node)->sweep == live;
-  return busy;
+  } while (queue_place(s));
 }
 
 static void forget_old(struct sweeps *s) {
@@ -169,11 +121,6 @@ static void forget_old(struct sweeps *s) {
     over--;
     sweeps_unlist(live);
   }
-}
-
-void sweeps_tell(const struct sweeps *s, const struct sweeps_change *change) {
-  if (s->conf.on_change && !s->stopping)
-    s->conf.on_change(s->conf.change_ctx, change);
 }
 
 static void tell_trial(struct live_trial *trial, const struct engine_trial *row) {
@@ -244,7 +191,7 @@ static void note_written(const struct live_write *write, bool ok) {
   live->stored = true;
   if (fsm_is_final(&sweep_fsm, write->todo.sweep.state) && !live->over_told) {
     live->over_told = true;
-    jobs_release(&live->seat);
+    queue_remove(&live->seat);
     if (live->has_group)
       schedule_group_remove(live->all->schedule, live->group);
     live->has_group = false;
@@ -270,7 +217,7 @@ static void finish_batch(struct sweeps *s, const struct err *failed) {
   }
   s->reports_flying = 0;
   deeds_sent(s, !failed);
-  settle(s, failed);
+  sweeps_settle(s, failed);
   forget_old(s);
 }
 
@@ -368,7 +315,7 @@ static void pump(void *ctx) {
   collect(s);
   s->reports_flying = MIN_OF(s->report_count, (size_t)LIVE_BATCH_MAX);
   if (!s->write_count && !s->reports_flying && !deeds_are_due(s)) {
-    settle(s, NULL);
+    sweeps_settle(s, NULL);
     return;
   }
   s->in_flight = true;
@@ -377,10 +324,6 @@ static void pump(void *ctx) {
     finish_batch(s, &err);
   else
     sweeps_kick(s);
-}
-
-void sweeps_kick(struct sweeps *s) {
-  loop_defer(s->conf.loop, &s->pump, pump, s);
 }
 
 /* ---- snapshots ---- */
@@ -490,32 +433,6 @@ static void on_tick(void *ctx) {
 
 /* ---- making, finding ---- */
 
-bool sweeps_ready(const struct sweeps *s, struct err *err) {
-  return (s && s->ready && !s->stopping) || err_set(err, ERR_UNAVAILABLE, "sweeps are not there yet");
-}
-
-struct live_sweep *sweeps_find(const struct sweeps *s, struct id sweep) {
-  return map_get(&s->by_id, id_key(&sweep));
-}
-
-void sweeps_missed(struct sweeps *s, struct id run) {
-  struct live_trial *trial = sweeps_trial(s, run);
-  if (trial)
-    live_note_missed(trial);
-}
-
-struct live_trial *sweeps_trial(const struct sweeps *s, struct id run) {
-  struct id *id = id_map_get(&s->by_run, run);
-  struct live_trial *trial = id ? CONTAINER_OF(id, struct live_trial, run) : NULL;
-  return trial && !trial->sweep->damage ? trial : NULL;
-}
-
-bool sweeps_runs(const struct sweeps *s, struct id run, int32_t attempt) {
-  const struct live_trial *trial = sweeps_trial(s, run);
-  const struct engine_trial *row = trial ? engine_trial(trial->sweep->engine, trial->number) : NULL;
-  return row && row->attempt == (uint32_t)attempt && !row->dead;
-}
-
 struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err) {
   struct sweeps *s = mem_zalloc(sizeof *s);
   if (!s) {
@@ -523,13 +440,15 @@ struct sweeps *sweeps_new(const struct sweeps_conf *conf, struct err *err) {
     return NULL;
   }
   s->conf = *conf;
+  s->write_changes = pump;
   map_init(&s->by_id, LIVE_SWEEPS_MAX);
   id_map_init(&s->by_run, ENGINE_TRIALS_MAX);
   id_map_init(&s->deeds_by_run, LIVE_BATCH_DEEDS_MAX);
   s->tick = loop_timer_new(conf->loop, on_tick, s);
-  if (!s->tick)
+  s->reparse = mem_zalloc(sizeof *s->reparse);
+  if (!s->tick || !s->reparse)
     err_no_memory(err);
-  if (!s->tick || !jobs_new(s, err)) {
+  if (!s->tick || !s->reparse || !register_new(s, err) || !jobs_new(s, err)) {
     sweeps_free(s);
     return NULL;
   }
@@ -541,7 +460,7 @@ void sweeps_stop(struct sweeps *s) {
   if (!s || s->stopping)
     return;
   err_set(&err, ERR_UNAVAILABLE, "the service is stopping");
-  settle(s, &err);
+  sweeps_settle(s, &err);
   s->stopping = true;
   jobs_tick(s);
   loop_timer_stop(s->tick);
@@ -567,7 +486,8 @@ void sweeps_free(struct sweeps *s) {
   resting_forget_all(s);
   jobs_free(s);
   importance_cache_free(s->importance);
-  register_release(&s->registrar);
+  register_free(s);
+  mem_free(s->reparse);
   reports_release(s);
   deeds_release(s);
   mem_free(s->writes);
@@ -576,136 +496,14 @@ void sweeps_free(struct sweeps *s) {
   mem_free(s);
 }
 
+void sweeps_hide(struct sweeps *s, struct id sweep, struct str actor) {
+  sweeps_forget_id(s, sweep);
+  damaged_forget(s, sweep);
+  resting_let_go(s, sweep, actor);
+}
+
 struct sweeps_load_figures sweeps_figures(const struct sweeps *s) {
   struct sweeps_load_figures figures = {.sweeps = s->sweeps.count, .trials = s->by_run.count, .waiting = schedule_waiting(s->schedule)};
   figures.running = exec_local_count(s->executor);
   return figures;
-}
-
-bool sweeps_list(struct sweeps *s, struct live_sweep *live, struct err *err) {
-  if (s->sweeps.count >= LIVE_SWEEPS_MAX || (!live->single && !map_put(&s->by_id, id_key(&live->id), live, NULL)))
-    return err_set(err, ERR_LIMIT, "there are too many sweeps and launched runs at once");
-  if (!live->conf.asks) {
-    if (!schedule_group_add(s->schedule, &live->group, err)) {
-      map_remove(&s->by_id, id_key(&live->id));
-      return false;
-    }
-    live->has_group = true;
-    jobs_set_group(live);
-  }
-  list_push_back(&s->sweeps, &live->node);
-  return true;
-}
-
-void sweeps_take_out(struct live_sweep *live) {
-  list_remove(&live->node);
-  if (!live->single)
-    map_remove(&live->all->by_id, id_key(&live->id));
-}
-
-void sweeps_drop(struct live_sweep *live) {
-  struct schedule *schedule = live->all->schedule;
-  bool has_group = live->has_group;
-  uint32_t group = live->group;
-  live_free(live); /* first: only a group without jobs can be removed */
-  if (has_group)
-    schedule_group_remove(schedule, group);
-}
-
-void sweeps_unlist(struct live_sweep *live) {
-  sweeps_take_out(live);
-  sweeps_drop(live);
-}
-
-/* ---- edits ---- */
-
-struct editing {
-  struct sweeps *all;
-  struct id sweep;
-  json_t *edits;
-  sweeps_done_fn *done;
-  void *ctx;
-};
-
-/* An edit could not bring it back: it would be told to be done, and come to nothing. */
-static bool may_edit(const struct live_sweep *live, struct err *err) {
-  if (!live || live_is_over(live))
-    return err_set(err, ERR_WRONG_STATE, "the sweep is %s", live ? sweep_state_text(engine_sweep(live->engine).state) : "over");
-  return true;
-}
-
-static void on_edited(void *ctx, const struct pg_reply *reply) {
-  struct editing *editing = ctx;
-  struct err err;
-  struct live_sweep *live = sweeps_find(editing->all, editing->sweep);
-  bool ok = pg_ok(reply, &err) && may_edit(live, &err) && (pg_rows(reply) || err_set(&err, ERR_NOT_FOUND, "there is no such sweep"));
-  if (ok)
-    live_apply_edits(live, editing->edits);
-  editing->done(editing->ctx, ok ? NULL : &err);
-  json_decref(editing->edits);
-  mem_free(editing);
-}
-
-static int64_t limit_now(const struct live_sweep *live, const char *key) {
-  const struct {
-    const char *key;
-    int64_t value;
-  } limits[] = {{"run_cap", live->run_cap},
-                {"max_parallel", live->max_parallel},
-                {"priority", live->priority},
-                {"max_time", live->conf.max_time_ms / 1000}};
-  for (size_t i = 0; i < ARRAY_LEN(limits); i++)
-    if (strcmp(limits[i].key, key) == 0)
-      return limits[i].value;
-  return 0;
-}
-
-static void put_limit(struct buf *out, const char *key, int64_t value) {
-  if (value || strcmp(key, "priority") == 0)
-    buf_printf(out, " %lld", (long long)value);
-  else
-    buf_puts(out, " none");
-}
-
-/* What it was and will be, for the event: "run_cap 40, max_time none". Notes are named alone. */
-static void describe_edits(const struct live_sweep *live, const json_t *edits, struct buf *was, struct buf *is) {
-  const char *key;
-  json_t *value;
-  json_object_foreach((json_t *)(uintptr_t)edits, key, value) {
-    buf_printf(was, "%s%s", was->n ? ", " : "", key);
-    buf_printf(is, "%s%s", is->n ? ", " : "", key);
-    if (strcmp(key, "notes") == 0)
-      continue;
-    put_limit(was, key, limit_now(live, key));
-    if (json_is_string(value))
-      buf_printf(is, " %.40s", json_string_value(value));
-    else
-      put_limit(is, key, json_integer_value(value));
-  }
-}
-
-bool live_edit(struct live_sweep *live, const json_t *edits, struct str actor, sweeps_done_fn *done, void *ctx, struct err *err) {
-  AUTO_PG_ARGS struct pg_args args;
-  AUTO_BUF struct buf was = BUF_INIT(KIB), is = BUF_INIT(KIB);
-  pg_args_init(&args, STMT_SWEEP_EDIT);
-  if (!may_edit(live, err))
-    return false;
-  struct editing *editing = mem_zalloc(sizeof *editing);
-  if (!editing)
-    return err_no_memory(err);
-  *editing = (struct editing){live->all, live->id, json_deep_copy(edits), done, ctx};
-  describe_edits(live, edits, &was, &is);
-  pg_put_uuid(&args, live->id);
-  sweep_rows_put_json(&args, edits);
-  pg_put_int(&args, live_wall(live->all));
-  pg_put_text(&args, actor);
-  pg_put_text(&args, buf_str(&was));
-  pg_put_text(&args, buf_str(&is));
-  if (editing->edits && pg_run(live->all->conf.pg, &args, 0, on_edited, editing, err))
-    return true;
-  if (!editing->edits)
-    err_no_memory(err);
-  json_decref(editing->edits);
-  mem_free(editing);
-  return false;
 }

@@ -4,7 +4,7 @@
  *
  *   bench_schedule [jobs]… */
 #define WINNOW_ALLOW_NUMBERS /* arguments */
-#include "sweeper/jobs/schedule.h"
+#include "sweeper/machine/schedule.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"

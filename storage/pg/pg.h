@@ -23,7 +23,7 @@
 #include "base/id.h"
 #include "base/loop.h"
 #include "base/rng.h"
-#include "storage/stmt_info.h"
+#include "storage/pg/stmt_info.h"
 
 struct pg_pool;
 struct pq_api;

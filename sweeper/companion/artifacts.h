@@ -3,7 +3,7 @@
 #define WINNOW_COMPANION_ARTIFACTS_H
 
 #include "base/buf.h"
-#include "sweeper/jobs/job_file.h"
+#include "sweeper/machine/job_file.h"
 
 enum { ARTIFACT_FILES_MAX = 10000 };
 

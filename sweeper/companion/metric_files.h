@@ -4,7 +4,7 @@
 #define WINNOW_COMPANION_METRIC_FILES_H
 
 #include "base/buf.h"
-#include "sweeper/jobs/job_file.h"
+#include "sweeper/machine/job_file.h"
 
 struct metric_files;
 

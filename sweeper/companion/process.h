@@ -6,8 +6,8 @@
 #include <sys/types.h>
 
 #include "base/err.h"
-#include "sweeper/jobs/cgroup.h"
-#include "sweeper/jobs/job_file.h"
+#include "sweeper/machine/cgroup.h"
+#include "sweeper/machine/job_file.h"
 
 struct process {
   pid_t pid; /* also its session and process group; 0: none */

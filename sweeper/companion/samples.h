@@ -24,7 +24,7 @@ struct samples {
 /* The time before the first sample counts from here. */
 void samples_begin(struct samples *samples, int64_t mono_ms);
 void samples_add(struct samples *samples, const struct process_usage *usage, int64_t wall_ms, int64_t mono_ms);
-/* Lines `sample …` as sweeper/jobs/system_series.h reads them: the oldest, at most SAMPLES_AT_ONCE. */
+/* Lines `sample …` as sweeper/machine/system_series.h reads them: the oldest, at most SAMPLES_AT_ONCE. */
 void samples_put(struct samples *samples, struct buf *out);
 /* What was put last has been stored. */
 void samples_taken(struct samples *samples);

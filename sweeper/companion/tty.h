@@ -4,7 +4,7 @@
 #define WINNOW_COMPANION_TTY_H
 
 #include "base/err.h"
-#include "sweeper/jobs/job_file.h"
+#include "sweeper/machine/job_file.h"
 
 enum { TTY_COLUMNS = 120, TTY_LINES = 40 };
 

@@ -2,10 +2,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
-#include "sweeper/jobs/gpus.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/jobs/system_series.h"
-#include "sweeper/live.h"
+#include "sweeper/live/live.h"
+#include "sweeper/machine/gpus.h"
+#include "sweeper/machine/system_series.h"
 
 enum { GPU_SAMPLE_MS = 10000, FIRST_SAMPLE_MS = 1000, KEY_SIZE = 48 };
 

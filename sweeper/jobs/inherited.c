@@ -1,9 +1,9 @@
 /* What an earlier service has left in the directory. */
 #include "base/log.h"
 #include "base/mem.h"
-#include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/live.h"
+#include "sweeper/live/live.h"
+#include "sweeper/machine/exec_local.h"
 
 enum { AGAIN_MS = 5000 };
 

@@ -2,10 +2,10 @@
 #include <fcntl.h>
 
 #include "base/file.h"
-#include "sweeper/jobs/exec_local.h"
-#include "sweeper/jobs/gpus.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/live.h"
+#include "sweeper/live/live.h"
+#include "sweeper/machine/exec_local.h"
+#include "sweeper/machine/gpus.h"
 
 enum { NOTE_MAX = GPUS_MAX * GPU_UUID_MAX, PATH_SIZE = 4096 };
 

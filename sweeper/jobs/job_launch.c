@@ -1,9 +1,9 @@
 /* What an attempt is started with: its command, its environment, the files of its parameters. */
 #include "base/mem.h"
 #include "sweeper/file/command.h"
-#include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/live.h"
+#include "sweeper/live/live.h"
+#include "sweeper/machine/exec_local.h"
 
 enum { HEARTBEAT_MS = 5000, PATH_SIZE = 4096, COMMAND_KEPT_MAX = 16 * 1024 };
 

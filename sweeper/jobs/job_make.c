@@ -1,9 +1,9 @@
 /* The directory of an attempt, before its companion is started: empty, a copy of the snapshot made on a thread, or none of its own. */
 #include "base/mem.h"
-#include "sweeper/jobs/code_store.h"
-#include "sweeper/jobs/exec_local.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/live.h"
+#include "sweeper/live/live.h"
+#include "sweeper/machine/code_store.h"
+#include "sweeper/machine/exec_local.h"
 
 enum { PATH_SIZE = 4096 };
 
@@ -27,8 +27,7 @@ bool jobs_origin(const struct sweep_spec *spec, struct str directory, struct buf
 
 struct job_making {
   struct work work;
-  struct live_trial *trial; /* NULL: it is gone */
-  const struct exec_local *executor;
+  struct sweeps *all;
   struct id run;
   uint32_t attempt;
   char *code, *origin;
@@ -45,16 +44,17 @@ static void making_free(struct job_making *making) {
 
 static void run_making(struct work *work) {
   struct job_making *making = CONTAINER_OF(work, struct job_making, work);
-  making->ok = exec_local_make(making->executor, making->run, (int32_t)making->attempt, &making->tree, &making->err);
+  making->ok = exec_local_make(making->all->executor, making->run, (int32_t)making->attempt, &making->tree, &making->err);
 }
 
 static void made(struct work *work, bool cancelled) {
   struct job_making *making = CONTAINER_OF(work, struct job_making, work);
-  struct live_trial *trial = making->trial;
-  if (trial)
+  struct live_trial *trial = sweeps_trial(making->all, making->run);
+  bool wanted = trial && live_course(trial)->making == making; /* else it is gone, or another attempt is being made */
+  if (wanted)
     trial->course->making = NULL;
   /* When the service is stopping nothing is started any more: the next one makes it anew. */
-  if (trial && !cancelled && !trial->sweep->all->stopping)
+  if (wanted && !cancelled && !making->all->stopping)
     jobs_made(trial, making->attempt, making->ok ? NULL : &making->err);
   making_free(making);
 }
@@ -94,23 +94,12 @@ bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err) {
   struct job_making *making = mem_zalloc(sizeof *making);
   if (!making)
     return err_no_memory(err);
-  *making = (struct job_making){.work = {.run = run_making, .done = made},
-                                .trial = trial,
-                                .executor = s->executor,
-                                .run = trial->run,
-                                .attempt = attempt,
-                                .arena = ARENA_INIT(MIB)};
+  *making = (struct job_making){
+      .work = {.run = run_making, .done = made}, .all = s, .run = trial->run, .attempt = attempt, .arena = ARENA_INIT(MIB)};
   if (fill_tree(making, live, err) && work_submit(s->conf.work, &making->work, err)) {
-    jobs_forget_making(trial);
     trial->course->making = making;
     return true;
   }
   making_free(making);
   return false;
-}
-
-void jobs_forget_making(struct live_trial *trial) {
-  if (trial->course->making)
-    trial->course->making->trial = NULL;
-  trial->course->making = NULL;
 }

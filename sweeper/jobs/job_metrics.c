@@ -1,8 +1,9 @@
 /* What jobs print and write, as reports: the files a companion watches, points on their way to the rules. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "sweeper/jobs/companion_calls.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/live.h"
+#include "sweeper/live/live.h"
 #include "tracker/logs/file_store.h"
 
 /* ---- the goal metric that does not come ---- */

@@ -1,8 +1,9 @@
 /* Trials as jobs on this machine: the queue and its slots, companions, what they say. */
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/jobs/exec_local.h"
-#include "sweeper/jobs/system_series.h"
-#include "sweeper/live.h"
+#include "sweeper/jobs/companion_calls.h"
+#include "sweeper/live/live.h"
+#include "sweeper/machine/exec_local.h"
+#include "sweeper/machine/system_series.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -20,108 +21,6 @@ enum {
   REFUSALS_PATIENT = 25
 };
 
-/* ---- the queue ---- */
-
-static struct schedule_want want_of(const struct live_trial *trial) {
-  const struct live_sweep *live = trial->sweep;
-  return (struct schedule_want){.group = live->group,
-                                .slots = MAX_OF(live->conf.slots, 1u),
-                                .priority = queue_priority_of(trial),
-                                .since =
-                                    trial->course->queue_since ? trial->course->queue_since : trial->created * 1000 + trial->number % 1000,
-                                .held = trial->course->held};
-}
-
-void jobs_enqueue(struct live_trial *trial) {
-  struct live_sweep *live = trial->sweep;
-  struct sweeps *s = live->all;
-  struct err err;
-  struct schedule_want want = want_of(trial);
-  if (trial->course->in_schedule)
-    return;
-  trial->course->in_schedule = schedule_job_add(s->schedule, &want, trial, &trial->course->job, &err);
-  sweeps_tell(s, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
-  if (!trial->course->in_schedule)
-    log_error("sweep", NULL, "%s: trial %u cannot wait for a slot: %s", live->name, trial->number, err.text);
-}
-
-void jobs_release(struct live_trial *trial) {
-  if (!live_course(trial)->in_schedule)
-    return;
-  schedule_job_remove(trial->sweep->all->schedule, trial->course->job);
-  sweeps_tell(trial->sweep->all, &(struct sweeps_change){.kind = SWEEPS_QUEUE});
-  trial->course->in_schedule = false;
-}
-
-/* What a person wants tried, or tried again, goes before what the sampler would think of next, unless it is held. */
-static bool has_own_waiting(const struct live_sweep *live) {
-  return engine_counts(live->engine).by_state[RUN_QUEUED] > schedule_group_held(live->all->schedule, live->group);
-}
-
-static bool seeks(struct live_sweep *live) {
-  if (engine_sweep(live->engine).state == SWEEP_PAUSED) /* it keeps its place */
-    return live_course(&live->seat)->in_schedule;
-  bool thinks = live->thinking && !live->ahead.count;
-  return engine_wants(live->engine, UINT32_MAX) && !live->barren && !thinks && !has_own_waiting(live) &&
-         (engine_counts(live->engine).live || live_has_point(live));
-}
-
-void jobs_seek(struct live_sweep *live) {
-  struct err err;
-  if (!live->has_group || !seeks(live)) {
-    jobs_release(&live->seat);
-  } else if (!live_course(&live->seat)->in_schedule && live_course_open(&live->seat, &err)) {
-    live->seat.number = engine_next_number(live->engine);
-    live->seat.created = live_wall(live->all);
-    jobs_enqueue(&live->seat);
-  }
-}
-
-/* The slots of the seat are those of the next trial. NULL: there is none, and they are free again. */
-static struct live_trial *take_seat(struct live_sweep *live) {
-  struct live_trial *seat = &live->seat, *trial = engine_wants(live->engine, UINT32_MAX) ? live_make_next(live) : NULL;
-  if (!trial) {
-    live->barren = true;
-    jobs_release(seat);
-    return NULL;
-  }
-  trial->course->in_schedule = true;
-  trial->course->job = seat->course->job;
-  seat->course->in_schedule = false;
-  schedule_job_give(live->all->schedule, trial->course->job, trial);
-  return trial;
-}
-
-void jobs_reprioritize(struct live_sweep *live) {
-  if (live_course(&live->seat)->in_schedule)
-    schedule_job_set(live->all->schedule, live->seat.course->job, live->priority, false);
-  for (size_t i = 0; i < live->trial_count; i++) {
-    const struct live_trial *trial = live_trial_at(live, i);
-    const struct live_course *course = trial ? live_course(trial) : NULL;
-    if (course && course->in_schedule && !course->has_priority)
-      schedule_job_set(live->all->schedule, course->job, live->priority, course->held);
-  }
-}
-
-bool jobs_place(struct sweeps *s) {
-  struct schedule_placement placement;
-  bool placed = false;
-  while (schedule_next(s->schedule, &placement)) {
-    struct live_trial *trial = placement.owner;
-    struct live_sweep *live = trial->sweep;
-    placed = true;
-    if (trial == &live->seat && !(trial = take_seat(live)))
-      continue;
-    live_keep_attempt(trial);
-    if (engine_placed(live->engine, trial->number, live_now(s)))
-      live_begin_attempt(trial);
-    else
-      jobs_release(trial);
-    jobs_seek(live);
-  }
-  return placed;
-}
-
 /* ---- starting ---- */
 
 static void set_reason(struct live_trial *trial, const char *text) {
@@ -131,33 +30,23 @@ static void set_reason(struct live_trial *trial, const char *text) {
   trial->course->reason = mem_strdup(text);
 }
 
-const char *jobs_starts_held(const struct live_sweep *live) {
-  return live->starts_held.until ? live->starts_held.why : NULL;
-}
-
-void jobs_set_group(const struct live_sweep *live) {
-  bool pauses = engine_sweep(live->engine).state == SWEEP_PAUSED || jobs_starts_held(live);
-  if (live->has_group)
-    schedule_group_set(live->all->schedule, live->group, live->conf.max_parallel, pauses);
-}
-
 /* Twice as long each time, until something of the sweep is started. Others go on: what is too much for this one may be little for them. */
 static void hold_starts(struct live_sweep *live, const struct err *why) {
   unsigned before = live->starts_held.refusals;
-  if (jobs_starts_held(live))
+  if (queue_starts_held(live))
     return;
   live->starts_held.refusals++;
   live->starts_held.until =
       live_now(live->all) + MIN_OF((int64_t)START_AGAIN_MIN_MS << MIN_OF(before, (unsigned)REFUSALS_GROWN), (int64_t)START_AGAIN_MAX_MS);
   snprintf(live->starts_held.why, sizeof live->starts_held.why, "%s", why->text);
-  jobs_set_group(live);
+  queue_set_group(live);
 }
 
 static void let_start(struct live_sweep *live) {
   if (!live->starts_held.until || live_now(live->all) < live->starts_held.until)
     return;
   live->starts_held.until = 0;
-  jobs_set_group(live);
+  queue_set_group(live);
 }
 
 /* What passes is waited for, ten minutes of nothing but refusals; while something of the sweep runs it may be that which takes the space.
@@ -675,7 +564,7 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   struct sweeps *s = trial->sweep->all;
   if (!holds(trial, row))
     return;
-  struct schedule_want want = want_of(trial);
+  struct schedule_want want = queue_want(trial);
   trial->course->in_schedule = jobs_hold(s, trial, (int32_t)row->attempt, &want, &trial->course->job);
   if (row->state == RUN_STARTING && !exec_local_was_started(s->executor, trial->run, (int32_t)row->attempt))
     return;                         /* the engine starts it */
@@ -686,15 +575,6 @@ void jobs_adopt(struct live_trial *trial, const struct engine_trial *row) {
   }
   trial->course->adopted = row->attempt;
   watch(trial);
-}
-
-void jobs_forget(struct live_trial *trial) {
-  if (trial->course->in_schedule)
-    jobs_release(trial);
-  trial->course->poll_done = NULL;
-  jobs_forget_making(trial);
-  log_writer_close(trial->course->log);
-  trial->course->log = NULL;
 }
 
 bool jobs_new(struct sweeps *s, struct err *err) {

@@ -1,12 +1,12 @@
-/* Trials as jobs on this machine: what the live sweeps ask of the parts in this folder, and those of each other. The sweep, its trials and
- * the executor are those of sweeper/live.h. */
+/* Trials as jobs on this machine: what sweeps.c and sweep_load.c ask of the parts in this folder, and those of each other. The sweep, its
+ * trials and the executor are those of sweeper/live/live.h. */
 #ifndef WINNOW_SWEEPER_JOBS_H
 #define WINNOW_SWEEPER_JOBS_H
 
 #include "base/id.h"
 #include "sweeper/file/sweep_spec.h"
-#include "sweeper/jobs/job_file.h"
-#include "sweeper/jobs/schedule.h"
+#include "sweeper/machine/job_file.h"
+#include "sweeper/machine/schedule.h"
 
 struct engine_trial;
 struct exec_attempt;
@@ -20,20 +20,8 @@ struct sweeps;
 /* jobs.c */
 MUST_CHECK bool jobs_new(struct sweeps *s, struct err *err);
 void jobs_free(struct sweeps *s);
-void jobs_enqueue(struct live_trial *trial);
-/* A sweep that wants another trial waits for a slot, the one that does not waits no more. */
-void jobs_seek(struct live_sweep *live);
-void jobs_release(struct live_trial *trial);
-/* The sweep's priority is another one. */
-void jobs_reprioritize(struct live_sweep *live);
 void jobs_start(struct live_trial *trial, uint32_t attempt);
 void jobs_end(struct live_trial *trial);
-/* True when something was placed. */
-bool jobs_place(struct sweeps *s);
-/* Why nothing of it is started for a moment, a full disk say; NULL: that is not so. */
-const char *jobs_starts_held(const struct live_sweep *live);
-/* Tells the schedule whether, and how many of its jobs at once, may be placed. */
-void jobs_set_group(const struct live_sweep *live);
 /* After a start: the slots of an attempt that runs, those that were noted if they are free. False: there are not enough. */
 MUST_CHECK bool jobs_hold(struct sweeps *s, struct live_trial *trial, int32_t attempt, const struct schedule_want *want, uint32_t *ret_job);
 /* And its companion. */
@@ -43,7 +31,6 @@ void jobs_tick(struct sweeps *s);
 int64_t jobs_stop_all(struct sweeps *s, struct str actor);
 /* Does nothing run, and is nothing about to? */
 bool jobs_are_over(const struct sweeps *s);
-void jobs_forget(struct live_trial *trial);
 /* The attempt is closed: its directory is removed, in the background. */
 void jobs_tidy(struct exec_local *executor, struct id run, int32_t attempt);
 /* The directory is there, or could not be made. */
@@ -73,12 +60,6 @@ void resting_let_go(struct sweeps *s, struct id sweep, struct str actor);
 bool resting_is_gone(struct sweeps *s, struct id run, int32_t attempt);
 void resting_forget_all(struct sweeps *s);
 
-/* queue.c */
-int64_t queue_priority_of(const struct live_trial *trial);
-/* Why nothing of a sweep runs that could; as a sentence. False: something runs, or nothing waits for a slot. */
-MUST_CHECK bool queue_sweep_waits(const struct live_sweep *live, struct buf *out);
-void queue_set_node(struct sweeps *s, bool drained, struct str reason);
-
 /* gpu_series.c */
 struct gpu_series;
 MUST_CHECK bool gpu_series_new(struct sweeps *s, struct err *err);
@@ -98,7 +79,6 @@ bool jobs_has_copy(const struct live_sweep *live);
 bool jobs_origin(const struct sweep_spec *spec, struct str directory, struct buf *out);
 /* Makes the directory of an attempt, then says jobs_made(), at once or later. */
 MUST_CHECK bool jobs_make(struct live_trial *trial, uint32_t attempt, struct err *err);
-void jobs_forget_making(struct live_trial *trial);
 
 /* job_metrics.c */
 /* Points that were read from the trial's output or files and are stored: a log_points_fn. */

@@ -2,9 +2,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "sweeper/jobs/exec_local.h"
+#include "sweeper/jobs/companion_calls.h"
 #include "sweeper/jobs/jobs.h"
-#include "sweeper/live.h"
+#include "sweeper/live/live.h"
+#include "sweeper/machine/exec_local.h"
 
 enum { GO_MS = 3000 };
 

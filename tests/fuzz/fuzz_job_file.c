@@ -1,5 +1,5 @@
 /* What is read is written so that it reads back the same. */
-#include "sweeper/jobs/job_file.h"
+#include "sweeper/machine/job_file.h"
 #include "tests/support/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,5 +1,5 @@
 /* The samples of companions: whatever is read has a point of each series for each sample, and values that are numbers. */
-#include "sweeper/jobs/system_series.h"
+#include "sweeper/machine/system_series.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

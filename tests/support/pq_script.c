@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include "storage/stmt_info.h"
+#include "storage/pg/stmt_info.h"
 
 enum { COMMANDS_MAX = 20000, RULES_MAX = 16, NAMES_MAX = 64, NAME_BYTES = 40 };
 

@@ -3,7 +3,7 @@
 #ifndef WINNOW_TESTS_TEST_STMTS_H
 #define WINNOW_TESTS_TEST_STMTS_H
 
-#include "storage/stmt_info.h"
+#include "storage/pg/stmt_info.h"
 
 #define TEST_STMTS(X)                                                                                                                      \
   X(T_INSERT, "t_insert", "insert into probe (id, name) values ($1, $2)", P(PG_INT8, PG_TEXT), P(0), 2, 0, false)                          \

@@ -1,6 +1,6 @@
 /* /api/v1: snapshots of working directories. */
 #include "base/json.h"
-#include "sweeper/jobs/code_store.h"
+#include "sweeper/machine/code_store.h"
 #include "web/app.h"
 #include "web/http/body_sink.h"
 #include "web/tables.h"

@@ -1,7 +1,8 @@
 /* /api/v1/companion: what winnow-exec says of the attempt it runs, and learns; see sweeper/companion/main.c. Bodies and answers are plain
  * text. 409 ends the job, so nothing but a superseded attempt is answered with it. */
 #include "storage/metrics/metric_store.h"
-#include "sweeper/jobs/system_series.h"
+#include "sweeper/jobs/companion_calls.h"
+#include "sweeper/machine/system_series.h"
 #include "sweeper/sweeps.h"
 #include "tracker/logs/file_store.h"
 #include "web/api/api_events.h"

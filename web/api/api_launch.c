@@ -1,5 +1,6 @@
 /* /api/v1: runs as jobs: launched by themselves, stopped, tried again. */
 #include "base/mem.h"
+#include "sweeper/jobs/companion_calls.h"
 #include "tracker/names.h"
 #include "web/api/api_runs.h"
 #include "web/api/api_sweeps.h"

@@ -1,6 +1,6 @@
 /* /api/v1: the model registry. */
 #include "web/api/api_models.h"
-#include "sweeper/jobs/system_series.h"
+#include "sweeper/machine/system_series.h"
 #include "tracker/artifacts/artifact_store.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"

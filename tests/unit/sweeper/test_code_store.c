@@ -1,5 +1,5 @@
 /* Snapshots: what is in them, that they are the same bytes for the same files, and what may not be unpacked. */
-#include "sweeper/jobs/code_store.h"
+#include "sweeper/machine/code_store.h"
 
 #include <dirent.h>
 #include <fcntl.h>

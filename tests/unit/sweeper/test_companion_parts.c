@@ -7,8 +7,8 @@
 #include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/samples.h"
 #include "sweeper/companion/spool.h"
-#include "sweeper/jobs/cgroup.h"
-#include "sweeper/jobs/system_series.h"
+#include "sweeper/machine/cgroup.h"
+#include "sweeper/machine/system_series.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test.h"
 

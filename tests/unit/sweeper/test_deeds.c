@@ -1,6 +1,6 @@
 #include "base/clock.h"
 #include "base/loop.h"
-#include "sweeper/live.h"
+#include "sweeper/live/live.h"
 #include "tests/support/test.h"
 
 /* Of all sweeps only what deeds need; nothing is sent by itself. */

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "sweeper/engine.h"
+#include "sweeper/engine/engine.h"
 
 /* ---- a store that always answers at once, and a list of what came out ---- */
 

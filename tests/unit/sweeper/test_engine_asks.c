@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sweeper/engine.h"
+#include "sweeper/engine/engine.h"
 
 enum { CAP = 60, WORKERS = 6, WRITES = 300 };
 

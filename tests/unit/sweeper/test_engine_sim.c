@@ -17,8 +17,8 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sweeper/engine.h"
-#include "sweeper/jobs/schedule.h"
+#include "sweeper/engine/engine.h"
+#include "sweeper/machine/schedule.h"
 
 enum { TRIALS = 80, ATTEMPTS = 2000, NODES = 4, SLOTS = 4, WRITES = 400 };
 

@@ -1,5 +1,5 @@
 /* The local executor with real companions: starting, what a killed one leaves behind, finding them again. */
-#include "sweeper/jobs/exec_local.h"
+#include "sweeper/machine/exec_local.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -14,8 +14,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sweeper/jobs/cgroup.h"
-#include "sweeper/jobs/leftovers.h"
+#include "sweeper/machine/cgroup.h"
+#include "sweeper/machine/leftovers.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test.h"
 

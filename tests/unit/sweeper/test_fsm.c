@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
-#include "sweeper/fsm.h"
+#include "sweeper/engine/fsm.h"
 
 static void well_formed(const struct fsm *fsm) {
   unsigned reached = 1u << fsm->initial, events = 0;

@@ -1,4 +1,4 @@
-#include "sweeper/goal_watch.h"
+#include "sweeper/live/goal_watch.h"
 #include "tests/support/test.h"
 
 static void expect(const char *goal, const char *text, size_t count, const char *const *names) {

@@ -1,5 +1,5 @@
 /* GPUs by a stand-in for NVML, and by a made-up sysfs. */
-#include "sweeper/jobs/gpus.h"
+#include "sweeper/machine/gpus.h"
 
 #include <math.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 /* What the executor writes the companion reads. */
-#include "sweeper/jobs/job_file.h"
+#include "sweeper/machine/job_file.h"
 #include "tests/support/test.h"
 
 static void what_is_written_is_read(void **state UNUSED) {

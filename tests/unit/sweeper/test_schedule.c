@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sweeper/jobs/schedule.h"
+#include "sweeper/machine/schedule.h"
 
 static struct schedule *fresh(const unsigned *nodes, size_t count) {
   struct schedule *s = NULL;

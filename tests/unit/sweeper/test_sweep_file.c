@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "sweeper/engine.h"
+#include "sweeper/engine/engine.h"
 #include "sweeper/file/sweep_file.h"
 
 /* Of a Katib experiment: one that can be run. */
