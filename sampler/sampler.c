@@ -156,7 +156,7 @@ bool sampler_fix_first(struct sampler *s, const json_t *points, struct err *err)
   double *fixed = mem_array(n * width, sizeof *fixed), point[SPACE_PARAMS_MAX];
   bool *had = mem_array(n, sizeof *had), ok = (fixed && had) || err_no_memory(err);
   for (size_t k = 0; ok && k < n; k++) {
-    ok = space_point_from_json(s->space, json_array_get(points, k), true, point, err);
+    ok = space_point_from_json(s->space, json_array_get(points, k), SPACE_SOME, point, err);
     if (!ok)
       err_prefix(err, "fixed_first[%zu]", k);
     else if (!(ok = draw_allowed(s->space, s->settings.seed, k, 0, point, fixed + k * width)))

@@ -95,8 +95,13 @@ uint64_t space_hash(const struct space *space, const double *point);
 
 /* The parameters as a job receives them: nested as declared, typed, without those not in use. NULL without memory. The caller owns it. */
 MUST_CHECK json_t *space_point_to_json(const struct space *space, const double *point);
-/* Reads them back; nested or with dotted names; values of parameters not in use are dropped. With `partial`, missing ones become NaN;
- * else they are an error. Constraints are not looked at. */
-MUST_CHECK bool space_point_from_json(const struct space *space, const json_t *params, bool partial, double *ret_point, struct err *err);
+/* Reads them back; nested or with dotted names. Constraints are not looked at. */
+enum space_extent {
+  SPACE_SOME,    /* missing ones become NaN */
+  SPACE_ALL,     /* all that are in use; values of those that are not are dropped */
+  SPACE_EXACTLY, /* all that are in use, and no others */
+};
+MUST_CHECK bool space_point_from_json(const struct space *space, const json_t *params, enum space_extent extent, double *ret_point,
+                                      struct err *err);
 
 #endif

@@ -127,6 +127,25 @@ struct reader {
 
 static bool read_map(struct reader *r, const struct space_node *map, const json_t *object, const char *path);
 
+/* Of what was not read. */
+static double unread(const struct space *space, size_t param) {
+  return space->params[param].public.kind == PARAM_CONSTANT ? 0 : NAN;
+}
+
+/* What was read of an alternative that it is not. */
+static void forget_map(struct reader *r, const struct space_node *map) {
+  for (const struct space_node *node = map->child; node; node = node->next) {
+    if (node->param == SIZE_MAX) {
+      forget_map(r, node);
+      continue;
+    }
+    r->point[node->param] = unread(r->space, node->param);
+    for (uint64_t k = 0; node->alternatives && k < r->space->params[node->param].public.cells; k++)
+      if (node->alternatives[k])
+        forget_map(r, node->alternatives[k]);
+  }
+}
+
 /* Which alternative an object is: the first that can be read from it. */
 static bool read_alternative(struct reader *r, const struct space_node *node, const json_t *value, const char *path) {
   uint64_t cells = r->space->params[node->param].public.cells;
@@ -142,6 +161,7 @@ static bool read_alternative(struct reader *r, const struct space_node *node, co
       bool fits = json_is_object(value) && read_map(r, node->alternatives[k], value, path);
       r->err = err;
       if (!fits) {
+        forget_map(r, node->alternatives[k]);
         if (!first.code && json_is_object(value))
           first = why;
         continue;
@@ -184,10 +204,12 @@ static const struct space_node *find_node(const struct space_node *map, const ch
 }
 
 static bool no_parameter(struct reader *r, const struct space_node *map, const char *path, const char *key) {
-  const char *names[SPACE_PARAMS_MAX];
+  const char *names[2 * SPACE_PARAMS_MAX];
   size_t count = 0;
-  for (const struct space_node *node = map->child; node && count < ARRAY_LEN(names); node = node->next)
+  for (const struct space_node *node = map->child; node && count < SPACE_PARAMS_MAX; node = node->next)
     names[count++] = node->key;
+  for (size_t i = 0; i < r->space->count; i++) /* "opt.lr" */
+    names[count++] = r->space->params[i].public.name;
   const char *near = str_nearest_of(str_of(key), names, count);
   err_set(r->err, ERR_INVALID, "\"%s\" is no parameter of this space", path);
   return near ? err_hint(r->err, "did you mean \"%.100s\"?", near) : false;
@@ -211,22 +233,24 @@ static bool read_map(struct reader *r, const struct space_node *map, const json_
   return true;
 }
 
-bool space_point_from_json(const struct space *space, const json_t *params, bool partial, double *ret_point, struct err *err) {
+bool space_point_from_json(const struct space *space, const json_t *params, enum space_extent extent, double *ret_point, struct err *err) {
   double *point = mem_array(space->count, sizeof *point);
   if (!point)
     return err_no_memory(err);
   for (size_t i = 0; i < space->count; i++)
-    point[i] = space->params[i].public.kind == PARAM_CONSTANT ? 0 : NAN;
+    point[i] = unread(space, i);
   struct reader r = {space, point, err};
   bool ok = read_map(&r, space->root, params, "params");
-  for (size_t k = 0; ok && k < space->count; k++) {
+  for (size_t k = 0; ok && k < space->count && extent != SPACE_SOME; k++) { /* what a missing parent would decide is not known yet */
     size_t i = space->order[k];
-    if (partial)
-      continue; /* what a missing parent would decide is not known yet */
-    if (!space_in_use(space, point, i))
+    const struct param *param = &space->params[i].public;
+    bool in_use = space_in_use(space, point, i);
+    if (in_use && isnan(point[i]))
+      ok = err_set(err, ERR_INVALID, "\"params.%s\" is missing", param->name);
+    else if (!in_use && extent == SPACE_EXACTLY && !isnan(point[i]) && param->kind != PARAM_CONSTANT)
+      ok = err_set(err, ERR_INVALID, "\"params.%s\" is not in use at this point, so it would be left out", param->name);
+    else if (!in_use)
       point[i] = NAN;
-    else if (isnan(point[i]))
-      ok = err_set(err, ERR_INVALID, "\"params.%s\" is missing", space->params[i].public.name);
   }
   if (ok)
     memcpy(ret_point, point, space->count * sizeof *point);

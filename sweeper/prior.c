@@ -15,7 +15,7 @@ enum { TIMEOUT_MS = 60000 };
 static bool takes(const struct space *space, const char *key, json_t *value, double *scratch) {
   AUTO_JSON json_t *one = json_pack("{sO}", key, value);
   struct err ignored;
-  return one && space_point_from_json(space, one, true, scratch, &ignored);
+  return one && space_point_from_json(space, one, SPACE_SOME, scratch, &ignored);
 }
 
 static bool is_known(const struct space *space, const char *key) {
@@ -59,7 +59,7 @@ enum prior_fit prior_point(const struct space *space, const json_t *params, doub
     if (json_object_set_new(known, key, typed) != 0)
       return PRIOR_MISSING; /* no memory */
   }
-  if (!known || !space_point_from_json(space, known, false, ret_point, &ignored))
+  if (!known || !space_point_from_json(space, known, SPACE_ALL, ret_point, &ignored))
     return PRIOR_MISSING;
   return space_allows(space, ret_point) ? PRIOR_FITS : PRIOR_OUTSIDE;
 }

@@ -388,7 +388,7 @@ static bool check_point(struct check *c, size_t i, const struct ynode *node) {
   struct err err = {0};
   if (!ynode_to_json(node, &json, &err))
     return false;
-  if (space_point_from_json(c->file->space, json, true, point, &err))
+  if (space_point_from_json(c->file->space, json, SPACE_SOME, point, &err))
     return true;
   char path[sizeof err.text + 40];
   const char *below = strstr(err.text, "\"params");

@@ -511,14 +511,14 @@ bool live_add_check(const struct live_sweep *live, const json_t *params, const s
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_state_text(engine_sweep(live->engine).state));
   if (tell->state == RUN_FINISHED && !tell->has_value && live->conf.needs_value)
     return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
-  return space_point_from_json(live->space, params, false, point, err);
+  return space_point_from_json(live->space, params, SPACE_ALL, point, err);
 }
 
 bool live_add(struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct live_trial **ret, struct err *err) {
   double point[SPACE_PARAMS_MAX];
   uint32_t number;
   struct sweeps *s = live->all;
-  if (!live_add_check(live, params, tell, err) || !space_point_from_json(live->space, params, false, point, err) ||
+  if (!live_add_check(live, params, tell, err) || !space_point_from_json(live->space, params, SPACE_ALL, point, err) ||
       !engine_add(live->engine, tell->state, tell->has_value, &number, err))
     return false;
   struct live_made made = live_made_by_hand(live);

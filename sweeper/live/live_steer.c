@@ -51,7 +51,7 @@ bool live_act(struct live_sweep *live, enum live_action action, struct str actor
 
 bool live_enqueue(struct live_sweep *live, const json_t *params, struct str actor, struct live_trial **ret, struct err *err) {
   double point[SPACE_PARAMS_MAX];
-  if (!space_point_from_json(live->space, params, false, point, err))
+  if (!space_point_from_json(live->space, params, SPACE_EXACTLY, point, err))
     return false;
   if (!space_allows(live->space, point))
     return err_set(err, ERR_INVALID, "the constraints do not allow this point");

@@ -140,6 +140,23 @@ class AskTell(Base):
         self.assertEqual(said(clone()), ([None, None, 0, "second"], None, None))  # and so it is when it is over
 
     def test_what_is_enqueued_into_a_paused_sweep_says_why_it_waits(self):
+    def test_what_would_be_left_out_of_a_point_is_refused(self):
+        space = {"opt": {"values": ["sgd", "adam"]}, "net": {"parameters": {"depth": {"values": [1, 2]}}}, "mom": {"min": 0.0, "max": 1.0}}
+        sweep = self.submit({"name": "whole", "method": "random", "metric": {"name": "loss"}, "parameters": space,
+                             "conditions": [{"if": {"opt": "sgd"}, "then": ["mom"]}]})["id"]
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        for word, text, hint in (("mom=0.5", '"params.mom" is not in use at this point', None),
+                                 ("net.depht=1", '"params.net.depht" is no parameter of this space', 'did you mean "net.depth"?')):
+            done = subprocess.run([WINNOW, "trial", "enqueue", sweep, "opt=adam", "net.depth=1", word], capture_output=True, text=True, timeout=60, env=env)
+            self.assertEqual(done.returncode, 1, done)
+            self.assertIn(text, done.stderr)
+            self.assertIn(hint or "", done.stderr)
+            key, value = word.split("=")
+            refused = self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"opt": "adam", "net.depth": 1, key: float(value)}})
+            self.assertEqual((refused.status, refused.json["hint"]), (400, hint))
+            self.assertIn(text, refused.json["detail"])
+        self.assertEqual(self.trials(sweep), [])
+
         sweep = self.submit({"name": "rests", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
         enqueue = lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5, "kind": "a"}}), 201)
         self.assertEqual((enqueue()["state"], self.trials(sweep)[0]["state_reason"]), ("QUEUED", None))

@@ -12,7 +12,7 @@ static void try_points(const struct space *space) {
     space_allows(space, point);
     AUTO_JSON json_t *json = space_point_to_json(space, point);
     struct err err;
-    claim(json && space_point_from_json(space, json, false, again, &err));
+    claim(json && space_point_from_json(space, json, SPACE_EXACTLY, again, &err));
     for (size_t i = 0; i < space_count(space); i++) {
       double u = space_u(space, i, point[i]);
       if (!isnan(u) && !(u >= 0 && u <= 1))

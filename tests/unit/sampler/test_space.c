@@ -91,7 +91,7 @@ static void test_draws_obey(void **state) {
       continue;
     check_point(space, point);
     AUTO_JSON json_t *json = space_point_to_json(space, point);
-    if (!space_point_from_json(space, json, false, again, &err))
+    if (!space_point_from_json(space, json, SPACE_ALL, again, &err))
       fail_msg("%s", err.text);
     assert_true(space_same(space, point, again));
     assert_true(space_hash(space, point) == space_hash(space, again));
@@ -322,7 +322,7 @@ static void test_types_of_choices(void **state) {
                                       "{\"c\": null}", "{\"c\": [1]}", "{\"c\": {\"a\": 1}}"};
   for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
     AUTO_JSON json_t *json = read_json(texts[k]);
-    assert_true(space_point_from_json(space, json, false, point, &err));
+    assert_true(space_point_from_json(space, json, SPACE_ALL, point, &err));
     assert_true(point[0] == (double)k);
     AUTO_JSON json_t *back = space_point_to_json(space, point);
     assert_true(json_equal(back, json));
@@ -397,28 +397,62 @@ static void test_reading_points(void **state) {
   struct err err;
   static const struct {
     const char *params;
-    bool partial;
+    enum space_extent extent;
     const char *want; /* the point, or the error */
   } rows[] = {
-      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2}}", false, "{\"lr\":0.5,\"o\":{\"k\":\"a\",\"m\":2}}"},
-      {"{\"lr\": 0.5, \"o.k\": \"a\", \"o.m\": 2.0}", false, "{\"lr\":0.5,\"o\":{\"k\":\"a\",\"m\":2}}"},
-      {"{\"lr\": 1, \"o\": {\"k\": \"b\", \"m\": 2}}", false, "{\"lr\":1.0,\"o\":{\"k\":\"b\"}}"},
-      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\"}}", false, "\"params.o.m\" is missing"},
-      {"{\"lr\": 0.5}", true, "{\"lr\":0.5}"},
-      {"{\"lr\": 1.5, \"o\": {\"k\": \"b\"}}", false, "\"params.lr\" must be from 0.0 to 1.0"},
-      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2.5}}", false, "\"params.o.m\" must be one of the steps from 1.0 to 5.0"},
-      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2.01}}", false, "\"params.o.m\" must be one of the steps from 1.0 to 5.0"},
-      {"{\"lr\": 0.5, \"x\": 1}", false, "\"params.x\" is no parameter of this space"},
-      {"{\"lr\": 0.5, \"o\": {\"k\": \"c\"}}", false, "\"params.o.k\" must be one of \"a\", \"b\""},
-      {"{\"lr\": null}", true, "\"params.lr\" must be a number"},
-      {"[]", true, "\"params\" must be an object"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2}}", SPACE_ALL, "{\"lr\":0.5,\"o\":{\"k\":\"a\",\"m\":2}}"},
+      {"{\"lr\": 0.5, \"o.k\": \"a\", \"o.m\": 2.0}", SPACE_ALL, "{\"lr\":0.5,\"o\":{\"k\":\"a\",\"m\":2}}"},
+      {"{\"lr\": 1, \"o\": {\"k\": \"b\", \"m\": 2}}", SPACE_ALL, "{\"lr\":1.0,\"o\":{\"k\":\"b\"}}"},
+      {"{\"lr\": 1, \"o\": {\"k\": \"b\", \"m\": 2}}", SPACE_EXACTLY,
+       "\"params.o.m\" is not in use at this point, so it would be left out"},
+      {"{\"lr\": 1, \"o\": {\"k\": \"b\"}}", SPACE_EXACTLY, "{\"lr\":1.0,\"o\":{\"k\":\"b\"}}"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\"}}", SPACE_ALL, "\"params.o.m\" is missing"},
+      {"{\"lr\": 0.5}", SPACE_SOME, "{\"lr\":0.5}"},
+      {"{\"lr\": 1.5, \"o\": {\"k\": \"b\"}}", SPACE_ALL, "\"params.lr\" must be from 0.0 to 1.0"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2.5}}", SPACE_ALL, "\"params.o.m\" must be one of the steps from 1.0 to 5.0"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"a\", \"m\": 2.01}}", SPACE_ALL, "\"params.o.m\" must be one of the steps from 1.0 to 5.0"},
+      {"{\"lr\": 0.5, \"x\": 1}", SPACE_ALL, "\"params.x\" is no parameter of this space"},
+      {"{\"lr\": 0.5, \"o\": {\"k\": \"c\"}}", SPACE_ALL, "\"params.o.k\" must be one of \"a\", \"b\""},
+      {"{\"lr\": null}", SPACE_SOME, "\"params.lr\" must be a number"},
+      {"[]", SPACE_SOME, "\"params\" must be an object"},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     AUTO_JSON json_t *json = read_json(rows[i].params);
-    if (space_point_from_json(space, json, rows[i].partial, point, &err))
+    if (space_point_from_json(space, json, rows[i].extent, point, &err))
       assert_string_equal(point_text(space, point), rows[i].want);
     else
       assert_string_equal(err.text, rows[i].want);
+  }
+  space_free(space);
+}
+
+/* An alternative that was tried and is not the one leaves nothing behind. */
+static void alternatives_are_read_exactly(void **state) {
+  (void)state;
+  struct space *space = make_space(
+      "{\"parameters\": {\"net\": {\"choices\": [{\"parameters\": {\"a\": {\"min\": 1, \"max\": 5}, \"b\": {\"min\": 1, \"max\": 5}}},"
+      "{\"parameters\": {\"a\": {\"min\": 1, \"max\": 9}, \"c\": {\"min\": 1, \"max\": 5}}}]}}}");
+  AUTO_JSON json_t *json = read_json("{\"net\": {\"a\": 2, \"c\": 3}}");
+  double point[8];
+  struct err err;
+  assert_true(space_point_from_json(space, json, SPACE_EXACTLY, point, &err));
+  assert_string_equal(point_text(space, point), "{\"net\":{\"a\":2,\"c\":3}}");
+  space_free(space);
+}
+
+static void the_nearest_name_is_told(void **state) {
+  (void)state;
+  struct space *space = make_space("{\"parameters\": {\"rate\": {\"min\": 0.0, \"max\": 1.0},"
+                                   "\"net\": {\"parameters\": {\"width\": {\"values\": [1, 2]}, \"depth\": {\"values\": [1, 2]}}}}}");
+  static const char *const rows[][2] = {{"{\"net\": {\"depht\": 1}}", "did you mean \"depth\"?"},
+                                        {"{\"net.depht\": 1}", "did you mean \"net.depth\"?"},
+                                        {"{\"raet\": 1}", "did you mean \"rate\"?"}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_JSON json_t *json = read_json(rows[i][0]);
+    double point[3];
+    struct err err;
+    assert_false(space_point_from_json(space, json, SPACE_SOME, point, &err));
+    assert_string_equal(err.hint, rows[i][1]);
   }
   space_free(space);
 }
@@ -434,7 +468,7 @@ static void only_some_of_many_choices_are_named(void **state) {
   AUTO_JSON json_t *json = read_json("{\"a\": 1}");
   double point[1];
   struct err err;
-  assert_false(space_point_from_json(space, json, false, point, &err));
+  assert_false(space_point_from_json(space, json, SPACE_ALL, point, &err));
   assert_non_null(strstr(err.text, "\"params.a\" must be one of 10000, 10001, 10002, "));
   assert_non_null(strstr(err.text, ", …"));
   assert_true(strlen(err.text) < 400);
@@ -510,6 +544,8 @@ int main(void) {
       cmocka_unit_test(test_types_of_choices),
       cmocka_unit_test(test_errors_say_where),
       cmocka_unit_test(test_reading_points),
+      cmocka_unit_test(alternatives_are_read_exactly),
+      cmocka_unit_test(the_nearest_name_is_told),
       cmocka_unit_test(only_some_of_many_choices_are_named),
       cmocka_unit_test(test_sizes),
       cmocka_unit_test(test_groups),
