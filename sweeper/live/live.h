@@ -509,7 +509,7 @@ bool live_make_trials(struct live_sweep *live, uint32_t wanted);
 /* Begins to think of the next point, where that takes long. */
 void live_think_ahead(struct live_sweep *live);
 /* Thinks of the next point where that takes little, while the result of a single worker is on its way to the disk: who has told asks next,
- * and nothing else can happen before. */
+ * and nothing else can happen before. Where there is none the sweep is over with that result. */
 void live_think_meanwhile(struct live_sweep *live);
 
 /* catch_up.c

@@ -293,5 +293,5 @@ void live_think_ahead(struct live_sweep *live) {
 void live_think_meanwhile(struct live_sweep *live) {
   bool asked_for = live->conf.asks && !live->asks.count && !history_pending(live->history) && history_tells(live->history);
   if (asked_for && !sampler_is_slow(live->sampler) && !live->thinking && engine_has_room(live->engine) && !has_ahead(live))
-    think_of(live, 0);
+    (void)live_has_point(live);
 }

@@ -53,13 +53,14 @@ class AskTell(Base):
         made = self.submit({"name": "grid", "method": "grid", "metric": {"name": "loss"},
                             "parameters": {"a": {"values": [1, 2, 3]}, "b": {"values": ["x", "y"]}}})
         seen = []
-        while (answer := self.ask(made["id"], 4))["trials"]:
-            for trial in answer["trials"]:
+        while len(seen) < 6:  # nobody asks after the last: what was told ends it
+            for trial in self.ask(made["id"], 3)["trials"]:
                 seen.append((trial["params"]["a"], trial["params"]["b"]))
                 self.ok(self.tell(made["id"], {"run_id": trial["run_id"], "value": 1}))
         self.assertEqual(sorted(seen), [(a, b) for a in (1, 2, 3) for b in "xy"])
         over = wait(lambda: (s := self.sweep(made["id"]))["state"] == "FINISHED" and s, "the end")
         self.assertIn("every point", over["state_reason"])
+        self.assertEqual(self.ask(made["id"]), {"trials": [], "finished": True})
 
     def test_a_grid_of_many_millions_needs_a_limit(self):
         grid = {"name": "many", "method": "grid", "parameters": {"a": {"min": 1, "max": 10000}, "b": {"min": 1, "max": 1001}}}
@@ -139,7 +140,6 @@ class AskTell(Base):
         self.ok(self.s.post(f"/api/v1/sweeps/{made}/stop"))
         self.assertEqual(said(clone()), ([None, None, 0, "second"], None, None))  # and so it is when it is over
 
-    def test_what_is_enqueued_into_a_paused_sweep_says_why_it_waits(self):
     def test_what_would_be_left_out_of_a_point_is_refused(self):
         space = {"opt": {"values": ["sgd", "adam"]}, "net": {"parameters": {"depth": {"values": [1, 2]}}}, "mom": {"min": 0.0, "max": 1.0}}
         sweep = self.submit({"name": "whole", "method": "random", "metric": {"name": "loss"}, "parameters": space,
@@ -157,6 +157,7 @@ class AskTell(Base):
             self.assertIn(text, refused.json["detail"])
         self.assertEqual(self.trials(sweep), [])
 
+    def test_what_is_enqueued_into_a_paused_sweep_says_why_it_waits(self):
         sweep = self.submit({"name": "rests", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
         enqueue = lambda: self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5, "kind": "a"}}), 201)
         self.assertEqual((enqueue()["state"], self.trials(sweep)[0]["state_reason"]), ("QUEUED", None))
