@@ -87,6 +87,7 @@ struct live_course {
   bool keeps_first_end, first_end_flying; /* it is to be stored */
   bool knows_first_end;                   /* reports that come now are of a later attempt: the sampler's curve is closed */
   uint32_t kept_attempt;                  /* the newest of which it is known what it came to */
+  double epochs;                          /* of a whole training, as its parameter says; 0: not looked up yet, below 0: it does not say */
   double *recent;                         /* the last values, when the goal is their mean */
   uint32_t recent_count;
   /* the job, when there is one */

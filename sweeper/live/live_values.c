@@ -267,10 +267,23 @@ bool live_show_curve(const struct live_trial *trial, struct err *err) {
   return trial->number >= live->curves.cap || history_add_curve(live->history, trial->number, shelf_at(&live->curves, trial->number), err);
 }
 
+/* Of a whole training, where a parameter says so; 0: not known. */
+static double epochs_of(const struct live_trial *trial) {
+  struct live_course *c = trial->course;
+  if (c->epochs == 0) {
+    AUTO_JSON json_t *params = live_params(trial);
+    double said = json_number_value(json_object_get(params, "epochs"));
+    c->epochs = said > 0 ? said : -1;
+  }
+  return MAX_OF(c->epochs, 0.0);
+}
+
 static void feed(struct live_trial *trial, struct str key, const struct live_said *said, struct stop_verdict *ret) {
   struct live_sweep *live = trial->sweep;
   struct err err;
   struct stop_point point = {.trial = trial->number, .key = key, .value = said->value, .step = said->step, .epoch = said->epoch};
+  if (live->rules && !isnan(said->epoch))
+    point.epochs = epochs_of(trial);
   if (is_value(live, key, said->value)) {
     live_set_value(trial, said->value, said->step);
     note_curve(trial, said);

@@ -68,7 +68,8 @@ struct stop_point {
   struct str key; /* the metric */
   double value;
   int64_t step;
-  double epoch; /* NaN: none */
+  double epoch;  /* NaN: none */
+  double epochs; /* of the whole trial; 0: not known */
 };
 
 struct stop_verdict {

@@ -97,6 +97,7 @@ static void judge_asha(struct ladder *ladder, struct rung *rung, const struct st
   rung->stopped += !seen->state->stopped;
 }
 
+/* A trial in its last epoch is as good as over: it is compared with, but not stopped before it has stored what it trained. */
 static bool asha_point(struct stop_rule *rule, const struct stop_seen *seen, struct stop_verdict *ret, struct err *err) {
   struct ladder *ladder = of(rule);
   struct bracket *bracket = bracket_of(ladder, seen->trial);
@@ -106,7 +107,7 @@ static bool asha_point(struct stop_rule *rule, const struct stop_seen *seen, str
       continue;
     if (!enter(rung, seen->trial, seen->loss, err))
       return false;
-    if (!ret->stop)
+    if (!ret->stop && !seen->is_last)
       judge_asha(ladder, rung, seen, ret);
   }
   return true;

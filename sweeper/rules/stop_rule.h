@@ -31,6 +31,7 @@ struct stop_seen {
   double value; /* as reported */
   double loss;
   int64_t step;
+  bool is_last; /* the trial is in its last epoch */
 };
 
 struct stop_rule;

@@ -530,6 +530,23 @@ class Attempts(Base):
                              [(1.0, 2, {"step": 4, "value": 2.5}), (0.5, 2, {"step": 2, "value": 0.5})])
             self.assertEqual(self.sweep(sweep)["best"]["run_id"], second)
 
+    def test_a_rung_at_a_trials_last_epoch_stops_nobody(self):
+        with Service(WINNOW) as self.s:
+            sweep = self.submit({"name": "last", "method": "random", "metric": {"name": "loss"},
+                                 "parameters": {"x": {"min": 0.0, "max": 1.0}, "epochs": {"values": [3, 9]}},
+                                 "early_terminate": {"type": "asha", "min_iter": 3, "eta": 3}})["id"]
+            for loss, epochs in ((1.0, 3), (2.0, 3), (3.0, 9)):
+                self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0.5, "epochs": epochs}}), 201)
+                run = self.ask(sweep)["trials"][0]["run_id"]
+                self.ok(self.s.post(f"/api/v1/runs/{run}/report", {"step": 3, "epoch": 3, "metrics": {"loss": loss}}))
+            told = lambda: [(t["state"], (t["stop"] or {}).get("rule")) for t in self.trials(sweep)]
+            expected = [("RUNNING", None), ("RUNNING", None), ("STOPPING", "asha")]
+            self.assertEqual(told(), expected)
+            self.s.kill()
+            self.s.start()
+            self.assertEqual(told(), expected)
+            self.assertEqual(self.view(sweep)[1], [(3, 3, 1.0)])
+
     def test_the_metric_that_counts_iterations_may_stand_anywhere_in_a_report(self):
         with Service(WINNOW) as self.s:
             sweep = self.submit({"name": "counted", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE,

@@ -209,6 +209,33 @@ static void asha_skipped_rungs_all_count(void **state) {
   stop_set_free(set);
 }
 
+static bool feed_of(struct stop_set *set, uint32_t trial, double value, double epoch, double epochs) {
+  struct stop_point point = {.trial = trial, .key = STR("y"), .value = value, .epoch = epoch, .epochs = epochs};
+  struct stop_verdict verdict = {0};
+  struct err err = {0};
+  assert_true(stop_feed(set, &point, &verdict, &err));
+  return verdict.stop;
+}
+
+/* It is as good as over, and is compared with all the same. */
+static void asha_lets_the_last_epoch_be(void **state) {
+  (void)state;
+  struct stop_set *set = rules("{type: asha, min_iter: 3, eta: 3}", "y", false);
+  assert_false(feed_of(set, 0, 1, 3, 3));
+  assert_false(feed_of(set, 1, 2, 3, 3));   /* its last */
+  assert_true(feed_of(set, 2, 2, 3, 4));    /* not its last */
+  assert_true(feed_of(set, 3, 2, 3, 0));    /* nobody knows */
+  assert_false(feed_of(set, 4, 2, 5, 4));   /* beyond it, in the rung below */
+  assert_false(feed_of(set, 5, 0.5, 3, 9)); /* the best of six: all of them are there */
+  assert_true(feed_of(set, 6, 1, 3, 9) == false && feed_of(set, 7, 1.5, 3, 9));
+  stop_set_free(set);
+  set = rules("{type: asha, min_iter: 3, eta: 3, step_metric: report}", "y", false);
+  for (uint32_t trial = 0; trial < 2; trial++)
+    for (unsigned n = 1; n <= 3; n++)
+      assert_int_equal(feed_of(set, trial, trial, 3, 3), trial == 1 && n == 3); /* it counts no epochs */
+  stop_set_free(set);
+}
+
 static void asha_forgets_a_superseded_attempt(void **state) {
   (void)state;
   struct stop_set *set = rules("{type: asha, min_iter: 1, eta: 3}", "y", false);
@@ -632,6 +659,7 @@ int main(void) {
       cmocka_unit_test(the_documented_bandit_example),
       cmocka_unit_test(asha_by_hand),
       cmocka_unit_test(asha_skipped_rungs_all_count),
+      cmocka_unit_test(asha_lets_the_last_epoch_be),
       cmocka_unit_test(asha_forgets_a_superseded_attempt),
       cmocka_unit_test(hyperband_deals_brackets),
       cmocka_unit_test(other_rules_have_no_rungs),
