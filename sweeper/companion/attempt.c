@@ -112,8 +112,11 @@ void attempt_advance(struct companion *c) {
     if (c->phase == PHASE_DRAIN)
       ending_note(c);
   }
-  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) /* after the end was seen: nothing is printed that is not noted */
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) { /* after the end was seen: nothing is printed that is not noted */
     spool_note(&c->streams[i], now_ms());
+    if (c->phase < PHASE_DRAIN)
+      spool_keep_room(&c->streams[i]);
+  }
   if (!evtimer_pending(c->spool_look, NULL) && spools_waiting(c) > 0)
     arm(c->spool_look, SPOOL_LOOK_MS);
   if (c->phase == PHASE_DONE) {
@@ -206,6 +209,7 @@ bool attempt_make(struct companion *c, struct err *err) {
     const char *name = i ? "stderr" : "stdout";
     if (!spool_open(&c->streams[i], c->job.dir, name, err))
       return false;
+    spool_keep_room(&c->streams[i]);
   }
   return true;
 }

@@ -3,11 +3,20 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/buf.h"
 #include "base/file.h"
 
-enum { BLOCK = 4096, PUNCH_STEP = 4 * 1024 * 1024, TIMES_BYTES_MAX = SPOOL_MARKS * 48, PATH_SIZE = 4200, YOUNG_MS = 1000 };
+enum {
+  BLOCK = 4096,
+  ROOM = 64 * 1024,
+  LITTLE_LEFT = 1024 * 1024 * 1024,
+  PUNCH_STEP = 4 * 1024 * 1024,
+  TIMES_BYTES_MAX = SPOOL_MARKS * 48,
+  PATH_SIZE = 4200,
+  YOUNG_MS = 1000
+};
 
 bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err) {
   AUTO_BUF struct buf path = BUF_INIT(4096);
@@ -32,6 +41,15 @@ void spool_close(struct spool *spool) {
 int64_t spool_size(const struct spool *spool) {
   struct stat st;
   return fstat(spool->read_fd, &st) == 0 ? (int64_t)st.st_size : spool->sent;
+}
+
+void spool_keep_room(struct spool *spool) {
+  struct statvfs disk;
+  int64_t size = spool_size(spool);
+  if (spool->room_to - size >= ROOM / 2 || fstatvfs(spool->read_fd, &disk) != 0 || disk.f_bavail >= LITTLE_LEFT / disk.f_frsize)
+    return;
+  if (fallocate(spool->write_fd, FALLOC_FL_KEEP_SIZE, size, ROOM) == 0) /* not every file system can */
+    spool->room_to = size + ROOM;
 }
 
 int64_t spool_written_ms(const struct spool *spool) {

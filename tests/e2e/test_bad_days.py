@@ -499,11 +499,13 @@ class HostileClients(unittest.TestCase):
         self.assertLessEqual(self.s.log().count("accepting pauses"), 2, self.s.log()[-3000:])
 
 
-def small_disk(test, size):
+def small_disk(test, size, *within):
     """A file system of so many bytes that only this process and its children see, or the test is skipped."""
     libc = ctypes.CDLL(None, use_errno=True)
     place = tempfile.mkdtemp(prefix="winnow-e2e-disk-")
     test.addCleanup(shutil.rmtree, place, ignore_errors=True)
+    place = os.path.join(place, *within)
+    os.makedirs(place, exist_ok=True)
     new_namespace, recursive, private = 0x20000, 0x4000, 1 << 18
     if libc.unshare(new_namespace) or libc.mount(b"none", b"/", None, recursive | private, None):
         test.skipTest("needs the right to mount: a private mount namespace cannot be made here")
@@ -572,6 +574,17 @@ class OwnDatabase(unittest.TestCase):
             (disk / "ballast").unlink()
             wait(lambda: s.get("/api/v1/status").json["state"] == "ok", "the service to say so")
             self.assertNotIn("Trouble", say("status"))
+
+    def test_what_a_job_says_of_a_full_disk_is_kept(self):
+        """Its output lies on the disk that it has filled."""
+        disk = small_disk(self, 24 << 20, "data", "jobs")
+        with Service(WINNOW, data=disk.parent) as s:
+            script = "cat /dev/zero > fill; yes 'so long' | head -n 3000; echo goodbye >&2; exit 3"
+            run = s.post("/api/v1/runs", {"command": ["sh", "-c", script]}).json["id"]
+            over = wait(lambda: (now := s.get(f"/api/v1/runs/{run}").json)["state"] == "FAILED" and now, "its end")
+            self.assertEqual(over["exit_code"], 3)
+            self.assertEqual(s.get(f"/api/v1/runs/{run}/logs/stdout").body, b"so long\n" * 3000)
+            self.assertRegex(s.get(f"/api/v1/runs/{run}/logs/stderr").body, b"(?s)No space left on device.*goodbye\n$")
 
     def test_a_disk_that_becomes_full_in_the_middle_of_an_upload(self):
         """The client is told, nothing is left, and what fits is stored as before."""
