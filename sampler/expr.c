@@ -336,42 +336,34 @@ static const struct operator_row *accept_any(struct parser *p, const struct oper
   return NULL;
 }
 
-static bool parse_product(struct parser *p, enum expr_type *ret_type) {
-  static const struct operator_row rows[] = {{"*", OP_MUL}, {"//", OP_FLOORDIV}, {"/", OP_DIV}, {"%", OP_MOD}};
+/* One operand, or several with these operators between them, from the left. */
+static bool parse_chain(struct parser *p, const struct operator_row *rows, size_t count,
+                        bool (*parse_operand)(struct parser *p, enum expr_type *ret_type), enum expr_type *ret_type) {
   skip_space(p);
   size_t start = p->at;
-  if (!parse_unary(p, ret_type))
+  if (!parse_operand(p, ret_type))
     return false;
-  for (const struct operator_row *row; (row = accept_any(p, rows, ARRAY_LEN(rows)));) {
+  for (const struct operator_row *row; (row = accept_any(p, rows, count));) {
     enum expr_type right;
     if (!want(p, *ret_type, EXPR_NUMBER, start))
       return false;
     skip_space(p);
     size_t right_at = p->at;
-    if (!parse_unary(p, &right) || !want(p, right, EXPR_NUMBER, right_at) || !emit(p, (struct code){.op = row->op}, 2))
+    if (!parse_operand(p, &right) || !want(p, right, EXPR_NUMBER, right_at) || !emit(p, (struct code){.op = row->op}, 2))
       return false;
     *ret_type = EXPR_NUMBER;
   }
   return true;
 }
 
+static bool parse_product(struct parser *p, enum expr_type *ret_type) {
+  static const struct operator_row rows[] = {{"*", OP_MUL}, {"//", OP_FLOORDIV}, {"/", OP_DIV}, {"%", OP_MOD}};
+  return parse_chain(p, rows, ARRAY_LEN(rows), parse_unary, ret_type);
+}
+
 static bool parse_sum(struct parser *p, enum expr_type *ret_type) {
   static const struct operator_row rows[] = {{"+", OP_ADD}, {"-", OP_SUB}};
-  skip_space(p);
-  size_t start = p->at;
-  if (!parse_product(p, ret_type))
-    return false;
-  for (const struct operator_row *row; (row = accept_any(p, rows, ARRAY_LEN(rows)));) {
-    enum expr_type right;
-    if (!want(p, *ret_type, EXPR_NUMBER, start))
-      return false;
-    skip_space(p);
-    size_t right_at = p->at;
-    if (!parse_product(p, &right) || !want(p, right, EXPR_NUMBER, right_at) || !emit(p, (struct code){.op = row->op}, 2))
-      return false;
-    *ret_type = EXPR_NUMBER;
-  }
-  return true;
+  return parse_chain(p, rows, ARRAY_LEN(rows), parse_product, ret_type);
 }
 
 /* `in [a, b]` after its left operand. */
