@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
 #include "sweeper/sweeps.h"
+#include "tracker/names.h"
 #include "web/api/api_events.h"
 #include "web/http/http_reply.h"
 
@@ -97,6 +98,20 @@ bool tracking_run_end(struct http_req *req, struct id run, struct pg_batch *batc
     return true;
   run_end_free(end);
   return false;
+}
+
+bool tracking_put_experiment(const struct http_req *req, struct str name, struct str location, struct str tags, struct pg_args *args,
+                             struct err *err) {
+  AUTO_BUF struct buf resolved = BUF_INIT(16 * KIB);
+  pg_args_init(args, STMT_EXPERIMENT_CREATE);
+  if (location.n && !artifact_location_resolve(location, web_app(req)->directory, &resolved, err))
+    return false;
+  pg_put_text(args, name);
+  pg_put_text(args, location.n ? buf_str(&resolved) : STR_NONE);
+  pg_put_text(args, str_of(web_app(req)->artifact_root));
+  pg_put_jsonb(args, tags);
+  pg_put_int(args, tracking_now(req));
+  return true;
 }
 
 void tracking_put_move(struct pg_args *args, const struct http_req *req, enum stmt stmt, struct id run) {

@@ -1,4 +1,4 @@
-/* What the handlers of runs share, whatever their protocol: who may write one, and what the database's refusals mean. */
+/* What the handlers of runs and experiments share, whatever their protocol: who may write one, and what the database's refusals mean. */
 #ifndef WINNOW_WEB_TRACKING_H
 #define WINNOW_WEB_TRACKING_H
 
@@ -36,6 +36,9 @@ bool tracking_superseded(struct err *err);
  * request is answered with why, and `done` is not called. */
 MUST_CHECK bool tracking_run_end(struct http_req *req, struct id run, struct pg_batch *batch, pg_done_fn *done, void *ctx, struct err *err);
 
+/* The arguments of STMT_EXPERIMENT_CREATE; name and location have been checked. An empty location is the service's own place for it. */
+MUST_CHECK bool tracking_put_experiment(const struct http_req *req, struct str name, struct str location, struct str tags,
+                                        struct pg_args *args, struct err *err);
 /* The arguments of STMT_RUN_DELETE and STMT_RUN_RESTORE. */
 void tracking_put_move(struct pg_args *args, const struct http_req *req, enum stmt stmt, struct id run);
 /* What the first has answered, whatever that is: a damaged run that it has given up is forgotten, and its job ended. */

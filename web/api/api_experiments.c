@@ -155,23 +155,16 @@ static void on_created(void *ctx, const struct pg_reply *reply) {
 }
 
 static bool create(struct experiment_op *op, const struct create_body *in, struct err *err) {
-  AUTO_BUF struct buf tags = BUF_INIT(16 * MIB), location = BUF_INIT(16 * KIB);
+  AUTO_BUF struct buf tags = BUF_INIT(16 * MIB);
   const struct str *removed;
   size_t removed_count;
   if (!experiment_name_check(in->name, err) || !artifact_location_check(in->location, err) ||
       !api_tags(op->req, in->tags, EXPERIMENT_TAG_VALUE_MAX, &tags, &removed, &removed_count, err))
     return false;
-  if (in->location.n && !artifact_location_resolve(in->location, web_app(op->req)->directory, &location, err))
-    return false;
   op->name = str_of(arena_strdup(http_req_arena(op->req), in->name));
   AUTO_PG_ARGS struct pg_args args;
-  pg_args_init(&args, STMT_EXPERIMENT_CREATE);
-  pg_put_text(&args, in->name);
-  pg_put_text(&args, in->location.n ? buf_str(&location) : STR_NONE);
-  pg_put_text(&args, str_of(web_app(op->req)->artifact_root));
-  pg_put_jsonb(&args, buf_str(&tags));
-  pg_put_int(&args, tracking_now(op->req));
-  return pg_run(pool(op), &args, 0, on_created, op, err);
+  return tracking_put_experiment(op->req, in->name, in->location, buf_str(&tags), &args, err) &&
+         pg_run(pool(op), &args, 0, on_created, op, err);
 }
 
 static void create_experiment(struct http_req *req) {
