@@ -1,4 +1,4 @@
-/* Trials as jobs on this machine: the queue and its slots, companions, what they say. */
+/* Trials as jobs on this machine: how they start, what their companions say, how they end. */
 #include "sweeper/jobs/jobs.h"
 #include "sweeper/jobs/companion_calls.h"
 #include "sweeper/live/live.h"
