@@ -411,6 +411,21 @@ struct str path_from_here(struct str path) {
   return str_is(path, ".") ? STR("") : path;
 }
 
+void path_tidy(struct str path, struct buf *out) {
+  struct str rest = path, part;
+  bool is_rooted = str_starts(path, STR("/"));
+  size_t start = out->n + is_rooted;
+  if (is_rooted)
+    buf_putc(out, '/');
+  while (str_split(&rest, '/', &part)) {
+    if (part.n == 0 || str_is(part, "."))
+      continue;
+    if (out->n > start)
+      buf_putc(out, '/');
+    buf_add_str(out, part);
+  }
+}
+
 static bool uri_climbs(struct str uri) {
   struct str rest = uri, part;
   while (str_split(&rest, '/', &part))

@@ -80,6 +80,8 @@ MUST_CHECK bool artifact_path_check(struct str path, struct str *ret, struct err
 MUST_CHECK bool artifact_below_check(struct str path, struct str *ret, struct err *err);
 /* A path as people write it: "./model/" is "model", and "." or "./" the directory itself, "". */
 struct str path_from_here(struct str path);
+/* Without the names in it that say nothing: "./a//b/." is "a/b", and "." is "". One that leads elsewhere still does. */
+void path_tidy(struct str path, struct buf *out);
 /* Where a model version comes from: no way out by "..", plain or encoded. */
 MUST_CHECK bool source_uri_check(struct str uri, struct err *err);
 /* "runs:/<id>/path", what is below the artifacts of a run, or all of them: "runs:/<id>" has the path "". False for anything else. */

@@ -17,9 +17,9 @@ static bool served(struct http_req *req, struct err *err) {
 /* ---- the proxied store ---- */
 
 static void list_directory(struct http_req *req) {
-  struct str path = http_req_param(req, "path");
+  struct str path;
   struct err err;
-  if (served(req, &err) && artifact_path_check(path.p ? path : STR(""), &path, &err))
+  if (served(req, &err) && files_listed(req, "path", &path, &err))
     files_reply_list(req, path, STR_NONE, STR_NONE);
   else
     fail(req, &err);
@@ -202,17 +202,15 @@ static void begin_use(struct http_req *req, enum file_use use, struct id run, st
     fail(req, &err);
 }
 
-static bool read_run_and_path(struct http_req *req, struct id *ret_run, struct str *ret_path, struct err *err) {
-  struct str path = http_req_param(req, "path");
-  return mlflow_run_id(http_req_param(req, "run_id"), http_req_param(req, "run_uuid"), ret_run, err) &&
-         artifact_path_check(path.p ? path : STR(""), ret_path, err);
+static bool read_run(struct http_req *req, struct id *ret, struct err *err) {
+  return mlflow_run_id(http_req_param(req, "run_id"), http_req_param(req, "run_uuid"), ret, err);
 }
 
 static void list_artifacts(struct http_req *req) {
   struct id run;
   struct str path;
   struct err err;
-  if (read_run_and_path(req, &run, &path, &err))
+  if (read_run(req, &run, &err) && files_listed(req, "path", &path, &err))
     begin_use(req, USE_LIST, run, path);
   else
     fail(req, &err);
@@ -220,9 +218,9 @@ static void list_artifacts(struct http_req *req) {
 
 static void get_artifact(struct http_req *req) {
   struct id run;
-  struct str path;
+  struct str path = http_req_param(req, "path");
   struct err err;
-  if (read_run_and_path(req, &run, &path, &err))
+  if (read_run(req, &run, &err) && artifact_path_check(path.p ? path : STR(""), &path, &err))
     begin_use(req, USE_GET, run, path);
   else
     fail(req, &err);

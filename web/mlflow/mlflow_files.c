@@ -24,6 +24,16 @@ bool files_target(struct http_req *req, struct str *ret, struct err *err) {
   return artifact_path_check(http_req_value(req, "path"), ret, err);
 }
 
+bool files_listed(struct http_req *req, const char *parameter, struct str *ret, struct err *err) {
+  AUTO_BUF struct buf tidy = BUF_INIT(64 * KIB);
+  struct str path = http_req_param(req, parameter);
+  path_tidy(path.p ? path : STR(""), &tidy);
+  if (!buf_ok(&tidy, err))
+    return false;
+  const char *kept = arena_strdup(http_req_arena(req), buf_str(&tidy));
+  return kept ? artifact_path_check(str_n(kept, tidy.n), ret, err) : err_no_memory(err);
+}
+
 /* ---- reading ---- */
 
 void files_reply(struct http_req *req, struct str path) {

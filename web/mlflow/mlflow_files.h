@@ -21,6 +21,8 @@ struct str files_join(struct http_req *req, struct str base, struct str below);
 /* The path of the route, which is to be written or removed: checked, and refused with a query behind it. Clients send a "?" in a name as it
  * is, and what stands before it is another file. */
 MUST_CHECK bool files_target(struct http_req *req, struct str *ret, struct err *err);
+/* The directory that a query parameter names, to be listed: checked, and without the names in it that say nothing (".", "./a", "a//b"). */
+MUST_CHECK bool files_listed(struct http_req *req, const char *parameter, struct str *ret, struct err *err);
 /* A streamed body into a file, with the conditions of the request (If-Match, also of a SHA-256; If-None-Match); `answer` does once it is
  * stored. The route's stream begins with files_put_prepare(), which makes the body wait; once it is known where it goes, files_put_go()
  * lets it come (or answers what is wrong), or files_put_fail() answers. The rest of the stream is files_put_*. */

@@ -418,12 +418,13 @@ static void use_files(struct http_req *req, const char *parameter, bool download
   AUTO_PG_ARGS struct pg_args args;
   pg_args_init(&args, STMT_LOGGED_MODEL_GET);
   pg_put_uuid(&args, op->id);
-  if (!artifact_path_check(path.p ? path : STR(""), &op->path, &err) || !pg_run(pool(op), &args, 0, on_place, op, &err))
+  bool ok = download ? read_file_path(op, &err) : files_listed(req, "artifact_directory_path", &op->path, &err);
+  if (!ok || !pg_run(pool(op), &args, 0, on_place, op, &err))
     fail(op, &err);
 }
 
 static void list_files(struct http_req *req) {
-  use_files(req, "artifact_directory_path", false);
+  use_files(req, false);
 }
 
 static void get_file(struct http_req *req) {

@@ -203,6 +203,20 @@ static void paths_as_people_write_them(void **state) {
       fail_msg("\"%s\"", rows[i].path);
 }
 
+static void tidy_paths(void **state) {
+  (void)state;
+  static const struct {
+    const char *path, *is;
+  } rows[] = {{"", ""},         {".", ""},    {"./.", ""},      {"./a", "a"},      {"a/./b", "a/b"}, {"a//b/", "a/b"},
+              {"1/./a", "1/a"}, {"..", ".."}, {"a/..", "a/.."}, {"/a//b", "/a/b"}, {"//", "/"},      {".a/...", ".a/..."}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf tidy = BUF_INIT(100);
+    path_tidy(str_of(rows[i].path), &tidy);
+    if (!str_is(buf_str(&tidy), rows[i].is))
+      fail_msg("\"%s\": \"%s\"", rows[i].path, buf_text(&tidy));
+  }
+}
+
 static void sources(void **state) {
   (void)state;
   static const char *const good[] = {"s3://b/m", "mlflow-artifacts:/1/a/artifacts/m", "models:/m-1", "a..b/c", "http://h/x?y=1"};
@@ -349,6 +363,7 @@ int main(void) {
       cmocka_unit_test(artifact_paths),
       cmocka_unit_test(paths_below_a_directory),
       cmocka_unit_test(paths_as_people_write_them),
+      cmocka_unit_test(tidy_paths),
       cmocka_unit_test(sources),
       cmocka_unit_test(run_uris),
       cmocka_unit_test(relative_locations),
