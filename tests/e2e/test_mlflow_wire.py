@@ -181,6 +181,7 @@ class Wire(unittest.TestCase):
                 ("model-versions/create", lambda text: {"name": name, "source": "s3://b", "description": text}, None, "100000 characters"),
                 ("model-versions/create", lambda text: {"name": name, "source": "s3://" + text}, None, "20000 characters"),
                 ("runs/create", lambda text: {"user_id": text}, 256, "256 characters"),
+                ("registered-models/set-tag", lambda text: {"name": name, "key": "text", "value": text}, None, "100000 characters"),
                 ("runs/log-metric", lambda text: {**point, "dataset_name": text, "dataset_digest": "d"}, 500, "500 characters"),
                 ("runs/log-batch", lambda text: {"run_id": run, "metrics": [{**point, "dataset_name": "n", "dataset_digest": text}]}, 36, "36 characters"),
                 ("logged-models", lambda text: {"experiment_id": "0", "model_type": text}, 500, "500 characters")):
@@ -190,6 +191,8 @@ class Wire(unittest.TestCase):
                 self.assertIn(f"exceeds the maximum length of {bound}", json.loads(data)["message"])
                 if fits:
                     self.assertEqual(self.call("POST", prefix + path, body(long[:fits]))[0], 200)
+        status, data = self.call("POST", prefix + "registered-models/set-tag", {"name": name, "key": "mlflow.prompt.text", "value": long})
+        self.assertEqual((status, json.loads(data)["message"]), (400, "Prompt text exceeds max length of 100000 characters."))
 
     def test_more_tags_than_a_request_has_room_for(self):
         """Told as what it is: a client sends again, for minutes, what has failed for want of memory."""

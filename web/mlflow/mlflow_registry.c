@@ -7,6 +7,7 @@
 #include "web/tracking.h"
 
 #define PROMPT_TAG "mlflow.prompt.is_prompt"
+#define PROMPT_TEXT_TAG "mlflow.prompt.text"
 
 struct registry_op *registry_op_new(struct http_req *req) {
   struct registry_op *op = HTTP_REQ_NEW(req, struct registry_op);
@@ -215,7 +216,11 @@ bool registry_tags_make_prompt(const json_t *tags) {
 }
 
 bool registry_check_tag(struct str key, struct str *value, const char *path UNUSED, struct err *err) {
-  return key_check(key, "key", err) && text_fits(key, KEY_MAX, "key", err) && text_fits(*value, REGISTRY_TAG_VALUE_MAX, "value", err);
+  if (!key_check(key, "key", err) || !text_fits(key, KEY_MAX, "key", err))
+    return false;
+  if (str_is(key, PROMPT_TEXT_TAG) && text_length(*value) > REGISTRY_TAG_VALUE_MAX)
+    return err_set(err, ERR_INVALID, "Prompt text exceeds max length of %d characters.", REGISTRY_TAG_VALUE_MAX);
+  return text_fits(*value, REGISTRY_TAG_VALUE_MAX, "value", err);
 }
 
 static bool create(struct registry_op *op, struct err *err) {
