@@ -25,18 +25,39 @@ static bool base64_read(struct str text, struct buf *out) {
   return true;
 }
 
-static void fingerprint(struct str question, char out[17]) {
+enum { QUESTION_PARTS = 4, PART_DIGITS = 8, PRINT_DIGITS = QUESTION_PARTS * PART_DIGITS };
+
+static void fingerprint(const struct page_question *question, char out[PRINT_DIGITS + 1]) {
+  const struct str parts[QUESTION_PARTS] = {question->scope, question->experiments, question->filter, question->order};
   unsigned char hash[SHA256_DIGEST_LENGTH];
-  SHA256((const unsigned char *)question.p, question.n, hash);
-  for (int i = 0; i < 8; i++)
-    snprintf(out + 2 * i, 3, "%02x", hash[i]);
+  for (int i = 0; i < QUESTION_PARTS; i++) {
+    SHA256((const unsigned char *)parts[i].p, parts[i].n, hash);
+    for (int j = 0; j < PART_DIGITS / 2; j++)
+      snprintf(out + i * PART_DIGITS + 2 * j, 3, "%02x", hash[j]);
+  }
+}
+
+/* MLflow's words, where it has some. */
+static bool check_question(const struct page_question *question, struct str print, struct err *err) {
+  static const char *const errors[QUESTION_PARTS] = {
+      "it belongs to another question",
+      "Experiment IDs in the page token do not match the requested experiment IDs.",
+      "Filter string in the page token does not match the requested filter string.",
+      "Order by in the page token does not match the requested order by.",
+  };
+  char ours[PRINT_DIGITS + 1];
+  fingerprint(question, ours);
+  for (size_t i = 0; i < QUESTION_PARTS; i++)
+    if (print.n != PRINT_DIGITS || memcmp(print.p + i * PART_DIGITS, ours + i * PART_DIGITS, PART_DIGITS) != 0)
+      return err_set(err, ERR_INVALID, "Invalid page token: %s", errors[i]);
+  return true;
 }
 
 /* ["fingerprint", value, value, ...] */
-void page_token_write(struct buf *out, struct str question, const struct str *values, size_t count) {
+void page_token_write(struct buf *out, const struct page_question *question, const struct str *values, size_t count) {
   AUTO_BUF struct buf json = BUF_INIT(PAGE_TOKEN_MAX);
   struct json_writer w;
-  char print[17];
+  char print[PRINT_DIGITS + 1];
   fingerprint(question, print);
   jw_init(&w, &json);
   jw_array(&w);
@@ -51,17 +72,15 @@ void page_token_write(struct buf *out, struct str question, const struct str *va
     buf_grew(out, base64url_encode(json.p, json.n, room));
 }
 
-bool page_token_read(struct str token, struct str question, struct arena *arena, const struct str **ret, size_t *ret_count,
+bool page_token_read(struct str token, const struct page_question *question, struct arena *arena, const struct str **ret, size_t *ret_count,
                      struct err *err) {
   AUTO_BUF struct buf bytes = BUF_INIT(PAGE_TOKEN_MAX);
   AUTO_JSON json_t *json = NULL;
-  char print[17];
-  fingerprint(question, print);
   if (token.n > 2 * PAGE_TOKEN_MAX || !base64_read(token, &bytes) || !json_read(buf_str(&bytes), &json, NULL) || !json_is_array(json) ||
       json_array_size(json) == 0 || json_array_size(json) > PAGE_VALUES_MAX)
     return err_set(err, ERR_INVALID, "Invalid page token, could not base64-decode it to one of ours");
-  if (!str_is(json_str(json_array_get(json, 0)), print))
-    return err_set(err, ERR_INVALID, "Invalid page token: it belongs to another question");
+  if (!check_question(question, json_str(json_array_get(json, 0)), err))
+    return false;
   size_t count = json_array_size(json) - 1;
   struct str *values = ARENA_NEW_ARRAY(arena, struct str, count ? count : 1);
   if (!values)

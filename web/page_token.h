@@ -9,10 +9,15 @@
 
 enum { PAGE_TOKEN_MAX = 64 * 1024, PAGE_VALUES_MAX = 80 };
 
-/* `values`: p NULL is null. `question` is any text that says what was asked. */
-void page_token_write(struct buf *out, struct str question, const struct str *values, size_t count);
+/* What was asked, in any words. What is told apart is named when it is another. */
+struct page_question {
+  struct str scope, experiments, filter, order;
+};
+
+/* `values`: p NULL is null. */
+void page_token_write(struct buf *out, const struct page_question *question, const struct str *values, size_t count);
 /* ERR_INVALID when it is no token of that question. The values lie in the arena. */
-MUST_CHECK bool page_token_read(struct str token, struct str question, struct arena *arena, const struct str **ret, size_t *ret_count,
-                                struct err *err);
+MUST_CHECK bool page_token_read(struct str token, const struct page_question *question, struct arena *arena, const struct str **ret,
+                                size_t *ret_count, struct err *err);
 
 #endif

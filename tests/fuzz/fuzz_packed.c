@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   AUTO_ARENA struct arena arena = ARENA_INIT(MIB);
   const struct str *values;
   size_t count;
-  if (page_token_read(text, STR("q"), &arena, &values, &count, &err) && count > PAGE_VALUES_MAX)
+  if (page_token_read(text, &(struct page_question){.scope = STR("q")}, &arena, &values, &count, &err) && count > PAGE_VALUES_MAX)
     __builtin_trap();
   return 0;
 }

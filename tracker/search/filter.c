@@ -1,6 +1,7 @@
 #include "tracker/search/filter.h"
 
 #include "base/buf.h"
+#include "tracker/names.h"
 #include "tracker/search/filter_lex.h"
 
 /* ---- what each domain knows ---- */
@@ -44,6 +45,7 @@ struct domain {
   const char *order_fields;  /* as the error for an unknown key of order shows them; NULL: valid_fields */
   const char *order_noun;    /* what that error calls the key; NULL: attribute */
   bool order_repeats;        /* a key of order may stand there again, and says nothing then */
+  bool names_filter;         /* errors show the filter and the comparison as a whole */
 };
 
 static const struct entity_row run_entities[] = {
@@ -131,7 +133,7 @@ static const struct domain domains[] = {
     [FILTER_LOGGED_MODELS] = {ROWS(logged_model_entities), ROWS(logged_model_fields), ENTITY_ERROR_MODEL,
                               "'name', 'model_id', 'model_type', 'status', 'source_run_id', 'creation_timestamp', 'creation_time', "
                               "'last_updated_timestamp', 'last_updated_time'",
-                              "model_id", "tags and params", STRING_ERROR, true, true},
+                              "model_id", "tags and params", STRING_ERROR, true, true, .names_filter = true},
     [FILTER_REGISTERED_MODELS] = {ROWS(folder_entities), ROWS(registered_model_fields), ENTITY_ERROR_FOLDER, "'name'", "run_id", "tags",
                                   STRING_OR_LIST_ERROR, false, .order_fields = "'name', 'timestamp', 'last_updated_timestamp'",
                                   .order_noun = "order by"},
@@ -247,9 +249,20 @@ static bool is_keyword(const struct filter_token *token, const char *word) {
   return token->kind == TOKEN_NAME && str_eq_nocase(token->text, str_of(word));
 }
 
+static bool invalid_filter(struct parser *p) {
+  AUTO_BUF struct buf shown = BUF_INIT(4 * KIB);
+  python_repr(&shown, text_cut(p->lexer.text, 300));
+  return err_set(p->err, ERR_INVALID,
+                 "Invalid filter string: %s. Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 AND params.lr = "
+                 "0.01').",
+                 buf_text(&shown));
+}
+
 /* `tokens`: the words of a clause that makes no sense. */
 static bool invalid_clause(struct parser *p, const struct filter_token *tokens, size_t count) {
   AUTO_BUF struct buf list = BUF_INIT(4 * KIB);
+  if (p->domain->names_filter)
+    return invalid_filter(p);
   for (size_t i = 0; i < count; i++)
     if (tokens[i].kind != TOKEN_END)
       buf_printf(&list, "%s'%.*s'", list.n ? ", " : "", STR_ARG(str_slice(tokens[i].text, 0, 200)));
@@ -417,8 +430,16 @@ static unsigned allowed_ops(const struct domain *domain, const struct field_row 
   return domain->lists_of_data ? TEXT_OPS | NULLS | LISTS : TEXT_OPS | NULLS;
 }
 
+/* Its first name. */
+static const char *entity_of(const struct domain *domain, enum filter_entity entity) {
+  size_t i = 0;
+  while (domain->entities[i].entity != entity)
+    i++;
+  return domain->entities[i].name;
+}
+
 /* `known` is false when the comparator is none of ours at all. */
-static bool check_comparator(struct parser *p, const struct field_row *row, bool known, struct str op_text,
+static bool check_comparator(struct parser *p, const struct field_row *row, struct str name, bool known, struct str op_text,
                              const struct filter_clause *clause) {
   unsigned allowed = allowed_ops(p->domain, row, clause->key.entity);
   bool wants_list = known && ((1u << clause->op) & LISTS);
@@ -432,6 +453,9 @@ static bool check_comparator(struct parser *p, const struct field_row *row, bool
   snprintf(shown, sizeof shown, "%.*s", STR_ARG(op_text));
   for (char *c = shown; *c; c++)
     *c = (char)toupper((unsigned char)*c);
+  if (p->domain->names_filter)
+    return err_set(p->err, ERR_INVALID, "Invalid comparison operator for %s.%.*s: '%s'. Expected one of (%s).",
+                   entity_of(p->domain, clause->key.entity), STR_ARG(str_slice(name, 0, 200)), shown, buf_text(&list));
   return err_set(p->err, ERR_INVALID, "Invalid comparator '%s' not one of '{%s}'", shown, buf_text(&list));
 }
 
@@ -533,7 +557,7 @@ static bool read_clause(struct parser *p, const struct filter_token *name, struc
   if (!read_value(p, row, shown, &words.value, ret))
     return false;
   p->at = words.op.at;
-  return check_comparator(p, row, words.known_op, words.op_text, ret) && check_pattern(p, ret);
+  return check_comparator(p, row, shown, words.known_op, words.op_text, ret) && check_pattern(p, ret);
 }
 
 /* As Python shows a string. */

@@ -315,18 +315,22 @@ static void add_dataset_clause(struct search_sql *sql, const struct search *sear
   sql_add(sql, ")");
 }
 
+static void add_equal(struct search_sql *sql, const char *column, struct str value) {
+  if (!value.p)
+    return;
+  sql_add(sql, column);
+  sql_add_text(sql, value);
+}
+
 /* Which measurements of a logged model count. */
 static void add_measured_on(struct search_sql *sql, const struct search *search) {
   if (search->dataset_count == 0)
     return;
   sql_add(sql, " and (");
   for (size_t i = 0; i < search->dataset_count; i++) {
-    sql_add(sql, i ? " or (x.dataset_name = " : "(x.dataset_name = ");
-    sql_add_text(sql, search->datasets[i].name);
-    if (search->datasets[i].digest.p) {
-      sql_add(sql, " and x.dataset_digest = ");
-      sql_add_text(sql, search->datasets[i].digest);
-    }
+    sql_add(sql, i ? " or (true" : "(true");
+    add_equal(sql, " and x.dataset_name = ", search->datasets[i].name);
+    add_equal(sql, " and x.dataset_digest = ", search->datasets[i].digest);
     sql_add(sql, ")");
   }
   sql_add(sql, ")");
@@ -393,7 +397,7 @@ static void metric_keys(struct sort_order *order, struct search_sql *sql, const 
     sql_add_text(sql, key);
     struct search on = *search;
     struct search_dataset dataset = {by->dataset_name, by->dataset_digest};
-    if (by->dataset_name.p) {
+    if (by->dataset_name.p || by->dataset_digest.p) {
       on.datasets = &dataset;
       on.dataset_count = 1;
     }

@@ -28,7 +28,7 @@ struct search {
   bool numbers_only;
   /* Logged models: a metric's clause or order counts only what was measured on these. */
   struct search_dataset {
-    struct str name, digest; /* digest p NULL: any */
+    struct str name, digest; /* p NULL: any */
   } const *datasets;
   size_t dataset_count;
   int64_t limit;

@@ -175,7 +175,7 @@ enum { PAGE_KEY_COLUMN = 23 };
 struct trial_list {
   struct sweep_op *op;
   struct trial_search search;
-  struct str question;
+  struct page_question question;
 };
 
 /* A page goes on behind the last row by what that was compared by; and with the time of the first page, so that what runs keeps its place.
@@ -194,7 +194,7 @@ static void put_next(const struct trial_list *list, struct json_writer *w, const
     values[count++] = pg_item_is_null(&keys) ? STR_NONE : pg_item_text(&keys);
   snprintf(now, sizeof now, "%lld", (long long)list->search.now);
   values[count++] = str_of(now);
-  page_token_write(&token, list->question, values, count);
+  page_token_write(&token, &list->question, values, count);
   if (token.fail)
     w->out->fail = token.fail;
   jw_put_str(w, "next", buf_str(&token));
@@ -340,12 +340,12 @@ static bool read_page(struct trial_list *list, struct err *err) {
                    search->of_number ? (long long)search->number : -1LL, STR_ARG(sort));
   if (!question)
     return err_no_memory(err);
-  list->question = str_of(question);
+  list->question.scope = str_of(question);
   search->now = clock_wall_ms(web_app(req)->clock);
   if (!cursor.p)
     return true;
   size_t count;
-  if (!page_token_read(cursor, list->question, http_req_arena(list->op->req), &search->page.values, &count, err))
+  if (!page_token_read(cursor, &list->question, http_req_arena(list->op->req), &search->page.values, &count, err))
     return false;
   search->page.count = count ? count - 1 : 0;
   return (search->page.count && str_to_i64(search->page.values[count - 1], &search->now)) ||

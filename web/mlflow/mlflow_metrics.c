@@ -27,7 +27,8 @@ static void put_point(struct json_writer *w, struct str key, struct point point,
 struct history_op {
   struct http_req *req;
   struct id run;
-  struct str key, question;
+  struct str key;
+  struct page_question question;
   struct metric_page_ask ask;
   struct walk_reply whole; /* without a limit */
   bool is_walked;
@@ -40,7 +41,7 @@ static void put_token(struct json_writer *w, const struct history_op *op, struct
   snprintf(step, sizeof step, "%lld", (long long)last.step);
   snprintf(bits, sizeof bits, "%llu", (unsigned long long)value_bits(last.value));
   struct str values[] = {str_of(time), str_of(step), str_of(bits)};
-  page_token_write(&token, op->question, values, ARRAY_LEN(values));
+  page_token_write(&token, &op->question, values, ARRAY_LEN(values));
   jw_put_str(w, "next_page_token", buf_str(&token));
 }
 
@@ -49,7 +50,7 @@ static bool read_token(struct history_op *op, struct str token, struct err *err)
   size_t count;
   uint64_t bits;
   struct point *after = &op->ask.after;
-  if (!page_token_read(token, op->question, http_req_arena(op->req), &values, &count, err))
+  if (!page_token_read(token, &op->question, http_req_arena(op->req), &values, &count, err))
     return false;
   if (count != 3 || !str_to_i64(values[0], &after->time) || !str_to_i64(values[1], &after->step) || !str_to_u64(values[2], &bits))
     return err_set(err, ERR_INVALID, "Invalid page token");
@@ -127,7 +128,7 @@ static bool history(struct history_op *op, const struct history_args *in, struct
     return false;
   char hex[ID_HEX_LEN + 1];
   id_format(op->run, hex);
-  op->question = str_of(arena_printf(http_req_arena(op->req), "history %s %.*s", hex, STR_ARG(in->key)));
+  op->question.scope = str_of(arena_printf(http_req_arena(op->req), "history %s %.*s", hex, STR_ARG(in->key)));
   op->ask = (struct metric_page_ask){.run = op->run,
                                      .key = op->key,
                                      .order = METRIC_BY_TIME,

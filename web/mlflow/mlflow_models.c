@@ -408,9 +408,13 @@ static void on_place(void *ctx, const struct pg_reply *reply) {
   }
 }
 
-static void use_files(struct http_req *req, const char *parameter, bool download) {
+static bool read_file_path(struct model_op *op, struct err *err) {
+  struct str path = http_req_param(op->req, "artifact_file_path");
+  return artifact_path_check(path.p ? path : STR(""), &op->path, err);
+}
+
+static void use_files(struct http_req *req, bool download) {
   struct model_op *op = new_op(req);
-  struct str path = http_req_param(req, parameter);
   struct err err;
   if (!op || !read_id(op))
     return;
@@ -428,7 +432,7 @@ static void list_files(struct http_req *req) {
 }
 
 static void get_file(struct http_req *req) {
-  use_files(req, "artifact_file_path", true);
+  use_files(req, true);
 }
 
 /* ---- search ---- */
@@ -494,8 +498,6 @@ static bool read_order(struct mlflow_search *op, const json_t *array, struct err
     order[i].descending = json_is_false(ascending);
     order[i].dataset_name = kept(op->req, json_object_get(item, "dataset_name"));
     order[i].dataset_digest = kept(op->req, json_object_get(item, "dataset_digest"));
-    if (order[i].dataset_digest.p && !order[i].dataset_name.p)
-      return err_set(err, ERR_INVALID, "`dataset_digest` can only be specified if `dataset_name` is also specified.");
   }
   op->search.order = order;
   op->search.order_count = count;
@@ -517,9 +519,6 @@ static bool search(struct mlflow_search *op, struct search_args *in, struct err 
   op->search.domain = FILTER_LOGGED_MODELS;
   op->search.experiments = ids;
   op->search.experiment_count = known;
-  char *order_text = json_dumps(in->common.order_by, JSON_COMPACT | JSON_ENCODE_ANY);
-  in->common.more = order_text ? str_of(arena_strdup(http_req_arena(op->req), str_of(order_text))) : STR_NONE;
-  free(order_text);
   return read_datasets(op, in->datasets, err) && read_order(op, in->common.order_by, err) && mlflow_search_parse(op, &in->common, err) &&
          mlflow_search_answer(op, &model_shape, err);
 }

@@ -1,7 +1,6 @@
 #include "web/mlflow/mlflow_search.h"
 
 #include "storage/metrics/metric_store.h"
-#include "web/page_token.h"
 
 enum {
   STREAM_FROM = 2000,            /* so many results are written as they come */
@@ -12,35 +11,49 @@ enum {
   STREAM_TIMEOUT_MS = 300000,
 };
 
-/* Everything the order of the rows depends on. */
-static bool make_question(struct mlflow_search *op, const struct mlflow_search_args *args, const struct str *order, size_t order_count,
-                          struct err *err) {
+/* What was built, in the request's arena. */
+static bool keep(struct mlflow_search *op, const struct buf *text, struct str *ret, struct err *err) {
+  if (!buf_ok(text, err))
+    return false;
+  const char *copy = arena_strdup(http_req_arena(op->req), buf_str(text));
+  *ret = str_n(copy, copy ? text->n : 0);
+  return copy || err_no_memory(err);
+}
+
+static bool tell_scope(struct mlflow_search *op, struct str more, struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(4 * MIB);
   const struct search *search = &op->search;
   char sweep[ID_HEX_LEN + 1] = "";
   if (search->of_sweep)
     id_format(search->sweep, sweep);
-  buf_printf(&text, "%d %d %d %d %s %lld", (int)search->domain, (int)search->view, (int)search->hide_parents, (int)search->everywhere,
+  buf_printf(&text, "%d %d %d %d %s %lld\n", (int)search->domain, (int)search->view, (int)search->hide_parents, (int)search->everywhere,
              sweep, search->of_state ? (long long)search->state : -1LL);
+  buf_add_str(&text, more);
+  for (size_t i = 0; i < search->dataset_count; i++)
+    buf_printf(&text, "\n%.*s %.*s", STR_ARG(search->datasets[i].name), STR_ARG(search->datasets[i].digest));
+  return keep(op, &text, &op->question.scope, err);
+}
+
+static bool tell_experiments(struct mlflow_search *op, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * MIB);
   for (size_t i = 0; i < op->search.experiment_count; i++)
-    buf_printf(&text, " %lld", (long long)op->search.experiments[i]);
-  buf_putc(&text, '\n');
-  buf_add_str(&text, args->filter);
-  buf_putc(&text, '\n');
-  buf_add_str(&text, args->more);
-  for (size_t i = 0; i < order_count; i++) {
-    buf_putc(&text, '\n');
-    buf_add_str(&text, order[i]);
-  }
-  for (size_t i = 0; i < op->search.dataset_count; i++)
-    buf_printf(&text, "\n%.*s %.*s", STR_ARG(op->search.datasets[i].name), STR_ARG(op->search.datasets[i].digest));
-  if (!buf_ok(&text, err))
-    return false;
-  const char *copy = arena_strdup(http_req_arena(op->req), buf_str(&text));
-  if (!copy)
-    return err_no_memory(err);
-  op->question = str_n(copy, text.n);
-  return true;
+    buf_printf(&text, "%lld ", (long long)op->search.experiments[i]);
+  return keep(op, &text, &op->question.experiments, err);
+}
+
+static bool tell_order(struct mlflow_search *op, const json_t *order_by, struct err *err) {
+  AUTO_BUF struct buf text = BUF_INIT(4 * MIB);
+  char *order = order_by ? json_dumps(order_by, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+  if (order)
+    buf_puts(&text, order);
+  free(order);
+  return !order_by || order ? keep(op, &text, &op->question.order, err) : err_no_memory(err);
+}
+
+/* Everything the order of the rows depends on. */
+static bool make_question(struct mlflow_search *op, const struct mlflow_search_args *args, struct err *err) {
+  op->question.filter = args->filter;
+  return tell_scope(op, args->more, err) && tell_experiments(op, err) && tell_order(op, args->order_by, err);
 }
 
 bool mlflow_check_max_results(int64_t wanted, int most, struct err *err) {
@@ -72,12 +85,12 @@ bool mlflow_search_parse(struct mlflow_search *op, const struct mlflow_search_ar
       return err_at(err, "order_by", 0, 0);
     op->search.order_count = order_count;
   }
-  if (!make_question(op, args, order, order ? order_count : 0, err))
+  if (!make_question(op, args, err))
     return false;
   op->max_results = args->max_results;
   op->search.limit = args->max_results + 1;
   if (args->page_token.n)
-    return page_token_read(args->page_token, op->question, arena, &op->search.page.values, &op->search.page.count, err);
+    return page_token_read(args->page_token, &op->question, arena, &op->search.page.values, &op->search.page.count, err);
   return true;
 }
 
@@ -221,7 +234,7 @@ static void add_token(const struct mlflow_search *op, const struct pg_reply *rep
   struct pg_array keys = pg_array(reply, row, op->shape->key_column);
   while (count < ARRAY_LEN(values) && pg_array_next(&keys))
     values[count++] = pg_item_is_null(&keys) ? STR_NONE : pg_item_text(&keys);
-  page_token_write(out, op->question, values, count);
+  page_token_write(out, &op->question, values, count);
 }
 
 bool mlflow_search_token(const struct mlflow_search *op, const struct pg_reply *reply, struct buf *out) {

@@ -6,6 +6,7 @@
 #include "tracker/search/search_sql.h"
 #include "web/heavy.h"
 #include "web/mlflow/mlflow.h"
+#include "web/page_token.h"
 
 struct mlflow_search;
 struct mlflow_search_args {
@@ -31,7 +32,7 @@ struct mlflow_search_shape {
 struct mlflow_search {
   struct http_req *req;
   struct search search; /* domain, view, experiments... are the handler's to set before */
-  struct str question;
+  struct page_question question;
   int64_t max_results;
   size_t key_count;
   void *extra;                                     /* the handler's */

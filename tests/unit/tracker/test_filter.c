@@ -173,9 +173,19 @@ static const struct row rows[] = {
     {FILTER_LOGGED_MODELS, "metrics.x > 1 and params.p = 'a' and tags.t like 'b' and attributes.name='c' and status = 'READY'",
      "metric:x > 1; param:p = a; tag:t LIKE b; attribute:name = c; attribute:status = READY"},
     {FILTER_LOGGED_MODELS, "metric.x > 1", "!Invalid entity type: 'metric'. Expected one of ['attributes', 'metrics', 'params', 'tags']."},
+    {FILTER_LOGGED_MODELS, "Loss",
+     "!Invalid filter string: 'Loss'. Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 "
+     "AND params.lr = 0.01')."},
+    {FILTER_LOGGED_MODELS, "name = 'a' OR name = 'b'",
+     "!Invalid filter string: \"name = 'a' OR name = 'b'\". Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 AND "
+     "params.lr = 0.01')."},
+    {FILTER_LOGGED_MODELS, "attributes.name > 'a'",
+     "!Invalid comparison operator for attributes.name: '>'. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')."},
+    {FILTER_LOGGED_MODELS, "metrics.a like 0",
+     "!Invalid comparison operator for metrics.a: 'LIKE'. Expected one of ('=', '!=', '>', '>=', '<', '<=')."},
     {FILTER_LOGGED_MODELS, "params.p IN ('1', '2') and tags.t not in ('x')", "param:p IN 1,2; tag:t NOT IN x"},
     {FILTER_LOGGED_MODELS, "params.p = ('1')",
-     "!Invalid comparator '=' not one of '{'=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN', 'IS NULL', 'IS NOT NULL'}'"},
+     "!Invalid comparison operator for params.p: '='. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN', 'IS NULL', 'IS NOT NULL')."},
     {FILTER_LOGGED_MODELS, "metrics.m IN ('1')", "!Expected numeric value type for metric. Found ('1')"},
     {FILTER_LOGGED_MODELS, "creation_time > 1 and creation_timestamp < 5", "attribute:created > 1; attribute:created < 5"},
 };
