@@ -165,6 +165,17 @@ class Wire(unittest.TestCase):
         self.assertEqual(status, 400)
         self.assertIn("cannot specify more than 100 run_ids", json.loads(data)["message"])
 
+    def test_more_datasets_than_a_search_tells(self):
+        experiment = self.mlflow("experiments/create", {"name": "many datasets"})["experiment_id"]
+        run = self.mlflow("runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+        datasets = [{"dataset": {"name": f"n{i}", "digest": "d", "source_type": "s", "source": "s"}} for i in range(2001)]
+        status, data = self.call("POST", "/api/2.0/mlflow/runs/log-inputs", {"run_id": run, "datasets": datasets})
+        self.assertEqual((status, json.loads(data)["message"]), (400, "at most 2000 inputs or outputs can be logged at once"))
+        self.mlflow("runs/log-inputs", {"run_id": run, "datasets": datasets[:1010]})
+        kept = json.loads(self.call("GET", f"/api/2.0/mlflow/runs/get?run_id={run}")[1])["run"]["inputs"]["dataset_inputs"]
+        found = self.mlflow("experiments/search-datasets", {"experiment_ids": [experiment]})["dataset_summaries"]
+        self.assertEqual((len(kept), len(found)), (1010, 1000))
+
     def test_texts_are_bounded_by_what_can_be_kept(self):
         """Of letters that do not compress: what an index holds is less than what a row holds."""
         letters = random.Random(1)

@@ -773,6 +773,8 @@ struct link_args {
   const json_t *datasets, *models;
 };
 
+_Static_assert(2 * BATCH_DATASETS_MAX < PG_BATCH_MAX, "datasets and models of a request are one batch");
+
 static bool link_all(struct log_op *op, const struct link_args *in, bool made, struct err *err) {
   AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
   if (!mlflow_run_id(in->run_id, STR_NONE, &op->run, err))
