@@ -41,8 +41,9 @@ update logged_model set status = $2, updated = $3
 where id = $1 and deleted_at is null and logged_model_allow(source_run, $4, $5) returning id;
 
 -- name: logged_model_delete (uuid, int8, uuid, int4) -> (uuid)
-update logged_model set deleted_at = $2, updated = $2
-where id = $1 and deleted_at is null and logged_model_allow(source_run, $3, $4) returning id;
+-- One that is in the trash stays as it is: who asks again, having heard no answer, is told the same.
+update logged_model set deleted_at = coalesce(deleted_at, $2), updated = case when deleted_at is null then $2 else updated end
+where id = $1 and logged_model_allow(source_run, $3, $4) returning id;
 
 -- name: logged_model_set_tags (uuid, jsonb, int8, uuid, int4) -> (uuid)
 update logged_model set tags = tags || $2, updated = $3
