@@ -104,14 +104,14 @@ insert into metric_chunk (run, key, attempt, points, nans, first_step, first_tim
   max_step, first, last, min, max, step_coarse, time_coarse, step_fine, time_fine, data)
 select $1, * from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22);
 
--- name: metric_run_write (uuid[], jsonb[]) -> () repeatable
--- The packed last metrics of runs: only the keys given are replaced. Rows are locked in one order, so that writers cannot block each other.
+-- name: metric_run_write (uuid[], jsonb[], bool[]) -> () repeatable
+-- The packed last metrics of runs, and whether these are all; else only the keys given are replaced. Rows are locked in one order, so that writers cannot block each other.
 -- What is there already is not written again, nor indexed: after its start a service reads anew what it may have missed, and mostly has not.
 with locked as (select id from run where id = any($1) order by id for no key update),
 written as (
-  update run r set metrics = r.metrics || t.metrics
-  from unnest($1, $2) t (id, metrics), locked
-  where r.id = t.id and locked.id = t.id and r.metrics || t.metrics <> r.metrics
+  update run r set metrics = case when t.whole then t.metrics else r.metrics || t.metrics end
+  from unnest($1, $2, $3) t (id, metrics, whole), locked
+  where r.id = t.id and locked.id = t.id and case when t.whole then t.metrics else r.metrics || t.metrics end <> r.metrics
   returning r.id)
 insert into run_unindexed (run) select id from written on conflict do nothing;
 

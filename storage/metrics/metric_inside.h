@@ -144,6 +144,7 @@ struct live_run {
   bool is_loading;   /* being derived */
   bool is_spoiled;   /* while loading: what is stored has changed in a way that is not known */
   bool is_derived;   /* in this cycle: `series` holds what was stored when the cycle began, at least */
+  bool is_replaced;  /* points were taken away: what was read before may have been written after, so the next derived values are all */
   uint64_t cycle;    /* in which it was last looked at */
   bool is_sealing;
   bool is_mixed;       /* besides what is unsealed there is more, so it has to be sealed with that */

@@ -317,6 +317,7 @@ static void write_runs(struct flush *flush) {
   struct metric_store *store = flush->store;
   AUTO_BUF struct buf json = BUF_INIT(64 * MIB);
   size_t ends[FLUSH_RUNS], count = 0;
+  bool whole[FLUSH_RUNS];
   struct id ids[FLUSH_RUNS];
   for (size_t i = 0; i < flush->count; i++) {
     struct live_run *run = live_run_find(store, flush->runs[i]);
@@ -330,6 +331,7 @@ static void write_runs(struct flush *flush) {
     run->written_ms = run->is_known ? loop_now_ms(store->loop) : run->dirty_ms;
     set_dirty(store, run, !run->is_known);
     run->is_writing = true;
+    whole[count] = run->is_derived && run->is_replaced;
     run->is_derived = false;
     ids[count] = run->id;
     ends[count++] = json.n;
@@ -346,6 +348,10 @@ static void write_runs(struct flush *flush) {
     size_t from = i ? ends[i - 1] : 0;
     pg_put_jsonb(&args, str_n(json.p + from, ends[i] - from));
   }
+  pg_end_array(&args);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < count; i++)
+    pg_put_bool(&args, whole[i]);
   pg_end_array(&args);
   memcpy(flush->runs, ids, count * sizeof *ids);
   flush->count = count;

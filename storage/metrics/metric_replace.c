@@ -71,6 +71,7 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   struct live_run *run = live_run_get(r->store, r->what.run);
   if (run) {
     size_t points = 0;
+    run->is_replaced = true;
     for (size_t i = 0; i < r->row_count; i++)
       points += (size_t)r->rows[i].points;
     run->last_write_ms = loop_now_ms(r->store->loop);

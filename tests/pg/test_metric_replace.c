@@ -150,30 +150,39 @@ static void replaced_by_nothing(void **state UNUSED) {
   scene_check_run_row(0);
 }
 
-/* Writes that come while the replacement is on its way are sealed all the same. */
-static void written_meanwhile(void **state UNUSED) {
+static void open_unsealing_store(void) {
   struct metric_store_conf conf = scene_eager();
-  struct answer replaced = {.done = false};
-  struct err err;
   scene_close_store();
   conf.seal_idle_ms = conf.seal_age_ms = 3600 * 1000;
   scene_open_store(&conf);
+  while (pg_pool_stats(scene.pool).connections_up < 3) /* what comes after a statement that waits is not to stand behind it */
+    loop_for(scene.cluster.loop, 10);
+}
+
+static void write_one(const char *key, int64_t step) {
+  struct metric_rows rows;
+  struct answer answer;
+  metric_rows_init(&rows);
+  assert_true(metric_rows_add(&rows, str_of(key), (struct point){step, step, 0.5, NAN}));
+  scene_append(0, 0, &rows, &answer);
+  scene_wait(&answer);
+  assert_true(answer.ok);
+  scene_note(0, &rows);
+  metric_rows_release(&rows);
+}
+
+/* Writes that come while the replacement is on its way are sealed all the same. */
+static void written_meanwhile(void **state UNUSED) {
+  struct answer replaced = {.done = false};
+  struct err err;
+  open_unsealing_store();
   PGconn *other = scene_lock_run(0);
   struct metric_replacement what = {.run = scene.run_ids[0], .touches = is_first_key, .stays = is_odd};
   assert_true(metric_replace(scene.store, &what, scene_on_answer, &replaced, &err));
   loop_for(scene.cluster.loop, 500);
   assert_false(replaced.done);
-  for (int64_t i = 0; i < 2; i++) {
-    struct metric_rows rows;
-    struct answer answer;
-    metric_rows_init(&rows);
-    assert_true(metric_rows_add(&rows, STR("loss"), (struct point){i, i, 0.5, NAN}));
-    scene_append(0, 0, &rows, &answer);
-    scene_wait(&answer);
-    assert_true(answer.ok);
-    scene_note(0, &rows);
-    metric_rows_release(&rows);
-  }
+  for (int64_t i = 0; i < 2; i++)
+    write_one(scene_keys[0], i);
   PQfinish(other);
   scene_wait(&replaced);
   assert_true(replaced.ok);
@@ -183,12 +192,41 @@ static void written_meanwhile(void **state UNUSED) {
   scene_check_pages(0, 0, 0);
 }
 
+static void wait_for_blocked(int64_t count) {
+  static const char sql[] = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+  for (int i = 0; i < 3000 && pg_cluster_int(&scene.cluster, sql) < count; i++)
+    loop_for(scene.cluster.loop, 10);
+  assert_int_equal(pg_cluster_int(&scene.cluster, sql), count);
+}
+
+/* Last values that are read while the replacement is on its way, and written after it, are of what is not there any more. */
+static void derived_meanwhile(void **state UNUSED) {
+  struct answer replaced = {.done = false};
+  struct err err;
+  open_unsealing_store();
+  write_one(scene_keys[0], 1);
+  write_one(scene_keys[2], 10);
+  scene_check_run_row(0);
+  PGconn *other = scene_lock_run(0);
+  struct metric_replacement what = {.run = scene.run_ids[0], .touches = is_first_key, .stays = is_none};
+  assert_true(metric_replace(scene.store, &what, scene_on_answer, &replaced, &err));
+  wait_for_blocked(1);         /* the replacement */
+  write_one(scene_keys[2], 5); /* late: all of the run is read again */
+  wait_for_blocked(2);         /* the last values of before, to be written after it */
+  PQfinish(other);
+  scene_wait(&replaced);
+  assert_true(replaced.ok);
+  scene.model[0][0][0].n = 0;
+  scene_check_run_row(0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(replaced, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(replaced_while_watched, scene_set_up, tear_down_watched),
       cmocka_unit_test_setup_teardown(replaced_by_nothing, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(written_meanwhile, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(derived_meanwhile, scene_set_up, scene_tear_down),
   };
   return cmocka_run_group_tests(tests, scene_start, scene_stop);
 }
