@@ -302,27 +302,54 @@ begin
 end
 $$;
 
-CREATE FUNCTION winnow.run_write_many(which uuid, params jsonb[], tags jsonb[], passes integer[], attempts integer[], points integer[], batches bytea[]) RETURNS TABLE(tail_id bigint, tail_attempt integer, tail_status smallint, refusal text)
+CREATE FUNCTION winnow.run_words_fit(words jsonb, refusal text) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+declare
+  bytes constant int := pg_column_size(words);
+begin
+  if bytes > 180000 and (bytes > 33554432 or (select count(*) > 20000 from jsonb_object_keys(words))) then
+    raise exception 'the run has too many params or tags' using errcode = refusal;
+  end if;
+  return words;
+end
+$$;
+
+CREATE FUNCTION winnow.run_write_many(which uuid, params jsonb[], tags jsonb[], passes integer[], attempts integer[], points integer[], batches bytea[], keys jsonb[], most bigint) RETURNS TABLE(tail_id bigint, tail_attempt integer, tail_status smallint, refusal text)
     LANGUAGE plpgsql
     AS $$
 declare
   was record;
   new_params jsonb := '{}';
   new_tags jsonb := '{}';
+  is_wide boolean;
   refusals text[] := array_fill(null::text, array[cardinality(passes)]);
 begin
   -- || '{}': unpacked once, not by each who looks
-  select r.deleted_at, r.executor, r.attempt, r.params || '{}' as params into was from run r where r.id = which for no key update;
+  select r.deleted_at, r.executor, r.attempt, r.params || '{}' as params, r.tags || '{}' as tags, r.metrics into was
+  from run r where r.id = which for no key update;
   if not found then
     return query select 0::bigint, 0, 1::smallint, 'WN404' from unnest(passes);
     return;
   end if;
+  is_wide := pg_column_size(was.params) + pg_column_size(was.tags)
+    + (select sum(pg_column_size(t.words)) from unnest(params || tags) t (words)) > 180000;
   for i in 1 .. cardinality(passes) loop
     begin
       perform run_takes(was.deleted_at, was.executor, was.attempt, passes[i], was.params, params[i]),
         run_takes(was.deleted_at, was.executor, was.attempt, passes[i], new_params, params[i]);
       if points[i] > 0 and attempts[i] > 0 and attempts[i] <> was.attempt then
         raise exception 'the attempt is over' using errcode = 'WN412';
+      end if;
+      if points[i] > 0 and pg_column_size(was.metrics) + pg_column_size(keys[i]) > most
+          and (select count(*) > most from jsonb_object_keys(was.metrics || keys[i])) then
+        raise exception 'the run has too many metrics' using errcode = 'WN430';
+      end if;
+      if is_wide and params[i] <> '{}' then
+        perform run_words_fit(params[i] || new_params || was.params, 'WN431');
+      end if;
+      if is_wide and jsonb_strip_nulls(tags[i]) <> '{}' then
+        perform run_words_fit(jsonb_strip_nulls(was.tags || new_tags || tags[i]) - 'mlflow.runName', 'WN432');
       end if;
       new_params := params[i] || new_params;
       new_tags := new_tags || case when tags[i] ->> 'mlflow.runName' = '' then tags[i] - 'mlflow.runName' else tags[i] end;

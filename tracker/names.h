@@ -11,6 +11,7 @@ enum {
   KEY_MAX = 250, /* of metrics, params, tags */
   PARAM_VALUE_MAX = 6000,
   RUN_TAG_VALUE_MAX = 8000,
+  RUN_WORDS_MAX = 20000, /* params, and tags, of one run; and no more than 32 MiB of each: run_words_fit() */
   EXPERIMENT_NAME_MAX = 500,
   MODEL_NAME_MAX = 2000,
   MODEL_NAME_BYTES_MAX = 2500, /* what an index holds, and more is made of it: "name/version" */

@@ -57,6 +57,14 @@ static void put_points(struct pg_args *args, const struct list *items) {
   LIST_EACH(items, node)
   pg_put_bytea(args, batch_of(words_of(node)).data);
   pg_end_array(args);
+  pg_begin_array(args);
+  LIST_EACH(items, node)
+  pg_put_jsonb(args, batch_of(words_of(node)).keys);
+  pg_end_array(args);
+  int64_t keys_max = 0;
+  LIST_EACH(items, node)
+  keys_max = MAX_OF(keys_max, batch_of(words_of(node)).keys_max);
+  pg_put_int(args, keys_max);
 }
 
 static bool is_simple(const struct run_words *words) {
@@ -186,7 +194,7 @@ bool run_writer_add(struct run_writer *writer, struct run_words *words, struct e
     return false;
   words->line = line;
   words->item.rows = 1;
-  words->item.bytes = words->params.n + words->tags.n + batch_of(words).data.n;
+  words->item.bytes = words->params.n + words->tags.n + batch_of(words).data.n + batch_of(words).keys.n;
   writer->bytes += words->item.bytes;
   pg_gather_add(&line->gather, &words->item);
   return true;

@@ -41,8 +41,8 @@ enum tracking_refusal tracking_refusal_named(const char *sqlstate) {
     const char *state;
     enum tracking_refusal refusal;
   } refusals[] = {
-      {"WN404", TRACKING_NO_RUN},    {"WN410", TRACKING_DELETED}, {"WN409", TRACKING_CONFLICT},
-      {"WN403", TRACKING_FORBIDDEN}, {"WN412", TRACKING_FENCED},
+      {"WN404", TRACKING_NO_RUN}, {"WN410", TRACKING_DELETED},      {"WN409", TRACKING_CONFLICT},    {"WN403", TRACKING_FORBIDDEN},
+      {"WN412", TRACKING_FENCED}, {"WN430", TRACKING_METRICS_FULL}, {"WN431", TRACKING_PARAMS_FULL}, {"WN432", TRACKING_TAGS_FULL},
   };
   for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
     if (strcmp(sqlstate, refusals[i].state) == 0)
@@ -60,6 +60,20 @@ bool tracking_not_yours(struct err *err) {
 
 bool tracking_superseded(struct err *err) {
   return err_set(err, ERR_FENCED, "another attempt of this run has taken over");
+}
+
+static bool words_full(const char *what, struct err *err) {
+  return err_set(err, ERR_TOO_LARGE, "a run may have at most %d %s, and of those 32 MiB", RUN_WORDS_MAX, what);
+}
+
+bool tracking_full(enum tracking_refusal refusal, struct err *err) {
+  if (refusal == TRACKING_METRICS_FULL)
+    return err_set(err, ERR_TOO_LARGE, "a run may have at most %d metrics, and with these it would have more", METRIC_KEYS_MAX);
+  return words_full(refusal == TRACKING_PARAMS_FULL ? "params" : "tags", err);
+}
+
+bool tracking_words_fit(size_t count, const char *what, struct err *err) {
+  return count <= RUN_WORDS_MAX || words_full(what, err);
 }
 
 struct run_end {

@@ -23,6 +23,9 @@ enum tracking_refusal {
   TRACKING_CONFLICT, /* a param has another value */
   TRACKING_FORBIDDEN,
   TRACKING_FENCED,
+  TRACKING_METRICS_FULL, /* the run would have more than it may */
+  TRACKING_PARAMS_FULL,
+  TRACKING_TAGS_FULL,
   TRACKING_ERROR, /* something else: pg_err() */
 };
 enum tracking_refusal tracking_refusal(const struct pg_reply *reply);
@@ -31,6 +34,10 @@ enum tracking_refusal tracking_refusal_named(const char *sqlstate);
 /* The errors of TRACKING_FORBIDDEN and TRACKING_FENCED; false. */
 bool tracking_not_yours(struct err *err);
 bool tracking_superseded(struct err *err);
+/* That of TRACKING_METRICS_FULL, _PARAMS_FULL or _TAGS_FULL; false. */
+bool tracking_full(enum tracking_refusal refusal, struct err *err);
+/* ERR_TOO_LARGE where a run is to begin with more params or tags than it may have. */
+MUST_CHECK bool tracking_words_fit(size_t count, const char *what, struct err *err);
 
 /* As pg_run_batch(), of a batch that says how the run ended: after its points (metric_settle_end()). When it cannot be run after all, the
  * request is answered with why, and `done` is not called. */

@@ -1,14 +1,17 @@
 -- Metric points: see sql/migrations/0003_metrics.sql and storage/metrics/metric_store.h.
 
--- name: metric_tail_add (uuid[], int4[], int4[], bytea[]) -> (int8, int4, int2)
--- Run, attempt (0: the current one, -1: the current one of a run without executor), points, batch. For each in its order: its id, its
--- attempt, and 0 stored, 1 no such run, 2 deleted, 3 another attempt has taken over, 4 it has an executor.
+-- name: metric_tail_add (uuid[], int4[], int4[], bytea[], jsonb[], int8) -> (int8, int4, int2)
+-- Run, attempt (0: the current one, -1: the current one of a run without executor), points, batch, null or an object with the keys of the
+-- whole write; how many keys a run may have. For each in its order: its id, its attempt, and 0 stored, 1 no such run, 2 deleted, 3 another
+-- attempt has taken over, 4 it has an executor, 6 it would have more keys.
 with given as (
   select t.place, t.run, t.points, t.data, nextval('metric_tail_id') as id,
     case when t.attempt <= 0 then r.attempt else t.attempt end as attempt,
     case when r.id is null then 1 when r.deleted_at is not null then 2 when t.attempt > 0 and t.attempt <> r.attempt then 3
-      when t.attempt < 0 and r.executor is not null then 4 else 0 end as status
-  from unnest($1, $2, $3, $4) with ordinality t (run, attempt, points, data, place) left join run r on r.id = t.run),
+      when t.attempt < 0 and r.executor is not null then 4
+      when pg_column_size(r.metrics) + pg_column_size(t.keys) > $6 -- a metric is some bytes
+        and (select count(*) > $6 from jsonb_object_keys(r.metrics || t.keys)) then 6 else 0 end as status
+  from unnest($1, $2, $3, $4, $5) with ordinality t (run, attempt, points, data, keys, place) left join run r on r.id = t.run),
 added as (
   insert into metric_tail (run, id, attempt, points, data) select run, id, attempt, points, data from given where status = 0)
 select id, coalesce(attempt, 0), status::int2 from given order by place;

@@ -99,21 +99,22 @@ order by p.place;
 -- name: run_write (uuid, jsonb, jsonb, int4) -> ()
 -- Params and tags, all or nothing; what the caller may write. Writers of one run take turns. What forbids it is raised, so that whatever else
 -- is in the transaction does not happen either: WN404 there is no such run, WN410 it is deleted, WN409 a param has another value; and as
--- run_allow().
+-- run_allow() and run_words_fit().
 with written as (
   update run r set
-    params = case when $2 = '{}' then r.params else $2 || r.params end,
+    params = case when $2 = '{}' then r.params else run_words_fit($2 || r.params, 'WN431') end,
     name = coalesce(nullif($3 ->> 'mlflow.runName', ''), r.name),
-    tags = case when $3 = '{}' then r.tags else r.tags || ($3 - 'mlflow.runName') end
-  where r.id = $1 and run_takes(r.deleted_at, r.executor, r.attempt, $4, r.params, $2)
+    tags = case when $3 = '{}' then r.tags else run_words_fit(r.tags || ($3 - 'mlflow.runName'), 'WN432') end
+  where r.id = $1 and run_takes(r.deleted_at, r.executor, r.attempt, $4, r.params || '{}', $2) -- unpacked once, not by each who looks
   returning 1)
 select from run_is_there((select count(*) > 0 from written));
 
--- name: run_write_many (uuid, jsonb[], jsonb[], int4[], int4[], int4[], bytea[]) -> (int8, int4, int2, text)
+-- name: run_write_many (uuid, jsonb[], jsonb[], int4[], int4[], int4[], bytea[], jsonb[], int8) -> (int8, int4, int2, text)
 -- The same for many at once to one run, each as if it were alone, in their order: what forbids it is told, not raised. A tag that is null is
--- removed. And the attempt, how many, and a batch of points (0: none) that are stored with the rest or not at all: of them tell the first
--- three columns, as those of metric_tail_add do (5: not stored, as nothing is). The last is what forbids the write.
-select * from run_write_many($1, $2, $3, $4, $5, $6, $7);
+-- removed. And the attempt, how many, and a batch of points (0: none) that are stored with the rest or not at all, with their keys and how
+-- many a run may have, as metric_tail_add takes them: of them tell the first three columns, as those of metric_tail_add do (5: not stored, as
+-- nothing is). The last is what forbids the write.
+select * from run_write_many($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: run_conflicts (uuid, jsonb) -> (text, text, text) repeatable
 -- The params that cannot be logged: key, stored value, given value.
@@ -257,6 +258,12 @@ select gin_clean_pending_list('run_words'::regclass);
 -- name: event_add (int8, text, text, text, uuid, text, text, text) -> ()
 -- Time, kind, actor, subject, run, from, to, reason.
 insert into event (time, kind, actor, subject, run, from_state, to_state, reason) values ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: run_metrics_full (uuid, int8, text) -> ()
+-- Run, time, reason: that it has as many metrics as it may, once.
+insert into event (time, kind, actor, subject, run, reason)
+select $2, 'run.metrics', 'service', replace(r.id::text, '-', ''), r.id, $3 from run r
+where r.id = $1 and not exists (select from event e where e.run = $1 and e.kind = 'run.metrics');
 
 -- name: deed_add (int8, text, text, text, uuid, text, text, text) -> () repeatable
 -- The same, once; of a run that is gone meanwhile there is nothing to tell.

@@ -116,6 +116,7 @@ struct metric_write {
   struct metric_part *parts;
   size_t part_count;
   struct buf bytes;
+  struct buf keys; /* {"key": null}, where the database is to count those of the run; else empty */
   struct metric_delta *deltas;
   size_t delta_count;
   char *key_text;
@@ -159,6 +160,12 @@ struct live_run {
 struct live_run *live_run_find(const struct metric_store *store, struct id id);
 /* Of now the latest use; made when it is new. NULL without memory. */
 struct live_run *live_run_get(struct metric_store *store, struct id id);
+/* May these be written, as far as a run's metrics have a ceiling? ERR_TOO_LARGE: no. When that is not known here, `keys` is what the
+ * database is to look at. */
+MUST_CHECK bool metric_live_takes(const struct metric_store *store, struct id run, const struct metric_rows *rows, struct buf *keys,
+                                  struct err *err);
+/* The error of a run that would have more metrics than it may; false. */
+bool metric_too_many(const struct metric_store *store, struct id run, struct err *err);
 /* Takes the write, which is durable. */
 void metric_live_stored(struct metric_store *store, struct metric_write *write);
 /* Something was written that is not known. */

@@ -17,6 +17,7 @@ struct replace {
   struct metric_replacement what;
   struct metric_load *load;
   unsigned tries, turn; /* `turn` of the mark */
+  struct map keys;      /* of the run, when it is done; borrowed */
   struct buf bytes;
   struct new_row *rows;
   size_t row_count, row_cap;
@@ -31,6 +32,7 @@ static bool begin(struct replace *r, struct err *err);
 static void end(struct replace *r, const struct err *err) {
   struct metric_store *store = r->store;
   metric_mark_end(store, r->turn);
+  map_release(&r->keys);
   metric_load_free(r->load);
   buf_release(&r->bytes);
   pg_batch_release(&r->batch);
@@ -146,7 +148,14 @@ static bool add_row(struct replace *r, int32_t attempt, size_t points, size_t at
   return !r->bytes.fail;
 }
 
+/* A key that the run will have. */
+static bool count_key(struct replace *r, struct str key) {
+  return map_get(&r->keys, key) || map_put(&r->keys, key, r, NULL);
+}
+
 static bool put_points(struct replace *r, struct str key, int32_t attempt, const struct points *points) {
+  if (points->n && !count_key(r, key))
+    return false;
   for (size_t from = 0; from < points->n; from += METRIC_BATCH_POINTS) {
     size_t n = MIN_OF(points->n - from, (size_t)METRIC_BATCH_POINTS), at = r->bytes.n;
     const struct series_points one = {key, points_slice(points, from, n)};
@@ -169,6 +178,8 @@ static bool keep_part(struct replace *r, const struct stored_series *series, con
 
 /* Chunks of other series stay where they are; what of them is in the tail is written again. */
 static bool keep_tail(struct replace *r, const struct stored_series *series, const struct series_part *part) {
+  if (!count_key(r, series->key))
+    return err_no_memory(&r->err);
   if (part->from == part->to)
     return true;
   const struct points slice = points_slice(part->tail, part->from, part->to - part->from);
@@ -176,6 +187,9 @@ static bool keep_tail(struct replace *r, const struct stored_series *series, con
 }
 
 static bool bring_in(struct replace *r, const struct metric_rows *rows, int32_t attempt) {
+  for (size_t i = 0; i < rows->key_count; i++)
+    if (!count_key(r, rows->keys[i]))
+      return err_no_memory(&r->err);
   for (size_t from = 0; from < rows->points.n; from += METRIC_BATCH_POINTS) {
     size_t n = MIN_OF(rows->points.n - from, (size_t)METRIC_BATCH_POINTS), at = r->bytes.n;
     metric_rows_put(rows, from, n, r->load->coder, &r->bytes);
@@ -196,6 +210,8 @@ static void run_replace(struct work *work) {
   }
   for (size_t i = 0; ok && i < r->what.row_count; i++)
     ok = bring_in(r, r->what.rows[i], r->what.attempts[i]);
+  if (ok && r->keys.count > r->store->conf.keys_max)
+    ok = metric_too_many(r->store, r->what.run, &r->err);
   if (!ok)
     return;
   put_taken(r);
@@ -247,6 +263,8 @@ static void on_loaded(void *ctx, struct metric_load *load, const struct err *fai
 }
 
 static bool begin(struct replace *r, struct err *err) {
+  map_release(&r->keys);
+  map_init(&r->keys, SIZE_MAX / 2);
   metric_load_free(r->load);
   r->row_count = 0;
   r->err.code = ERR_NONE;

@@ -11,6 +11,7 @@ struct metric_rows {
   uint32_t *series; /* of each point: its place in `keys` */
   struct str *keys; /* borrowed from whoever added them */
   size_t key_count;
+  bool fits; /* whether the run may have these keys need not be looked at */
   /* private */
   size_t series_cap, key_cap;
   struct map index;

@@ -11,7 +11,8 @@ struct metric_store_conf metric_store_conf_default(void) {
       .seal_age_ms = 60000,
       .seal_points = 32768,
       .seal_rows = 1024,
-      .live_series_max = 50000,
+      .live_series_max = 4 * METRIC_KEYS_MAX,
+      .keys_max = METRIC_KEYS_MAX,
       .doubt_ms = 180000,
   };
 }
@@ -244,6 +245,7 @@ void metric_write_free(struct metric_write *write) {
     return;
   metric_mark_end(write->store, write->turn);
   buf_release(&write->bytes);
+  buf_release(&write->keys);
   mem_free(write->parts);
   mem_free(write->deltas);
   mem_free(write->key_text);
@@ -310,15 +312,19 @@ struct metric_write *metric_write_new(struct metric_store *store, struct id run,
   write->attempt = attempt;
   write->points = (int64_t)rows->points.n;
   write->bytes = BUF_INIT(256 * MIB);
-  if (!pack(write, rows) || !sum_up(write, rows)) {
-    metric_write_free(write);
-    err_no_memory(err);
-    return NULL;
-  }
-  return write;
+  write->keys = BUF_INIT(256 * MIB);
+  bool ok = metric_live_takes(store, run, rows, &write->keys, err) && ((pack(write, rows) && sum_up(write, rows)) || err_no_memory(err));
+  if (ok)
+    return write;
+  metric_write_free(write);
+  return NULL;
 }
 
 /* ---- writing ---- */
+
+static struct str keys_of(const struct metric_write *write) {
+  return write->keys.n ? buf_str(&write->keys) : STR_NONE;
+}
 
 static void put_writes(struct pg_args *args, const struct list *writes) {
   pg_begin_array(args);
@@ -349,9 +355,17 @@ static void put_writes(struct pg_args *args, const struct list *writes) {
       pg_put_bytea(args, str_n(write->bytes.p + write->parts[i].at, write->parts[i].n));
   }
   pg_end_array(args);
+  pg_begin_array(args);
+  LIST_EACH(writes, node) {
+    const struct metric_write *write = LIST_ENTRY(node, struct metric_write, item.node);
+    for (size_t i = 0; i < write->part_count; i++)
+      pg_put_jsonb(args, keys_of(write));
+  }
+  pg_end_array(args);
+  pg_put_int(args, (int64_t)LIST_ENTRY(writes->first, struct metric_write, item.node)->store->conf.keys_max);
 }
 
-enum { STORED, NO_SUCH_RUN, RUN_DELETED, TAKEN_OVER, HAS_EXECUTOR };
+enum { STORED, NO_SUCH_RUN, RUN_DELETED, TAKEN_OVER, HAS_EXECUTOR, NOT_TRIED, TOO_MANY };
 
 static bool refused(const struct metric_write *write, int64_t status, struct err *err) {
   char id[ID_HEX_LEN + 1];
@@ -360,6 +374,8 @@ static bool refused(const struct metric_write *write, int64_t status, struct err
     return err_set(err, ERR_NOT_FOUND, "there is no run %s", id);
   if (status == RUN_DELETED)
     return err_set(err, ERR_WRONG_STATE, "the run %s is deleted", id);
+  if (status == TOO_MANY)
+    return metric_too_many(write->store, write->run, err);
   if (status == HAS_EXECUTOR)
     return err_set(err, ERR_FORBIDDEN, "the run %s belongs to its executor", id);
   return err_set(err, ERR_FENCED, "attempt %d of the run %s has been superseded", write->attempt, id);
@@ -400,7 +416,11 @@ void metric_write_put(struct metric_write *write, struct pg_batch *batch) {
 }
 
 struct metric_batch metric_write_batch(const struct metric_write *write) {
-  return (struct metric_batch){write->attempt, (int32_t)write->points, buf_str(&write->bytes)};
+  return (struct metric_batch){.attempt = write->attempt,
+                               .points = (int32_t)write->points,
+                               .data = buf_str(&write->bytes),
+                               .keys = keys_of(write),
+                               .keys_max = (int64_t)write->store->conf.keys_max};
 }
 
 bool metric_write_done(struct metric_write *write, const struct pg_reply *reply, struct err *err) {
@@ -444,7 +464,7 @@ bool metric_append(struct metric_store *store, struct id run, int32_t attempt, c
   write->ctx = ctx;
   metric_op_begin(store);
   write->item.rows = write->part_count;
-  write->item.bytes = write->bytes.n;
+  write->item.bytes = write->bytes.n + write->keys.n;
   pg_gather_add(&store->gather, &write->item);
   return true;
 }

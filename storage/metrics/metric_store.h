@@ -33,6 +33,9 @@ struct pg_pool;
 struct pg_batch;
 struct pg_reply;
 
+/* Metrics of one run: keys that are not the same. It is read and written as a whole, so it has to end somewhere. */
+enum { METRIC_KEYS_MAX = 50000 };
+
 struct metric_store_conf {
   size_t queue_bytes_max; /* of writes that wait */
   int64_t flush_ms;       /* how far run.metrics may follow behind */
@@ -41,6 +44,7 @@ struct metric_store_conf {
   size_t seal_points;     /* or at so many unsealed points */
   size_t seal_rows;       /* or writes */
   size_t live_series_max; /* series whose last values are kept in memory */
+  size_t keys_max;        /* of a run */
   int64_t doubt_ms;       /* a write of which nothing was heard has happened after so long, or never will */
 };
 struct metric_store_conf metric_store_conf_default(void);
@@ -70,9 +74,19 @@ typedef void metric_done_fn(void *ctx, const struct err *err);
 enum { METRIC_CURRENT = 0, METRIC_UNOWNED = -1 };
 
 /* Stores the points of one run. ERR_NOT_FOUND: no such run; ERR_WRONG_STATE: it is deleted; ERR_FENCED: another attempt has taken over;
- * ERR_FORBIDDEN: an executor runs it; ERR_UNKNOWN_OUTCOME: repeat it. The rows are read before this returns. */
+ * ERR_FORBIDDEN: an executor runs it; ERR_TOO_LARGE: with these it would have more than METRIC_KEYS_MAX metrics (what is on its way at the
+ * same moment is not counted); ERR_UNKNOWN_OUTCOME: repeat it. Of a failed write nothing is stored. The rows are read before this returns.
+ */
 MUST_CHECK bool metric_append(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
                               metric_done_fn *done, void *ctx, struct err *err);
+
+/* For what is read from jobs, whom nobody can tell of an error: takes out of the rows what would give the run more metrics than it may
+ * have, as far as that is known at the moment; then they are stored without asking that again. */
+struct metric_fit {
+  size_t dropped; /* points */
+  bool ok;        /* else there was no memory, and the rows are as they were */
+};
+struct metric_fit metric_fit(const struct metric_store *store, struct id run, struct metric_rows *rows);
 
 /* The same as part of a transaction of the caller's: make, put into a batch, run the batch, then tell what came of it. */
 struct metric_write;
@@ -89,6 +103,8 @@ MUST_CHECK bool metric_write_done(struct metric_write *write, const struct pg_re
 struct metric_batch {
   int32_t attempt, points;
   struct str data;
+  struct str keys;  /* as metric_tail_add takes them; STR_NONE: they need not be looked at */
+  int64_t keys_max; /* of the run */
 };
 struct metric_batch metric_write_batch(const struct metric_write *write);
 MUST_CHECK bool metric_write_done_at(struct metric_write *write, const struct pg_reply *reply, size_t row, struct err *err);

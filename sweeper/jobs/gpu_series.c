@@ -40,6 +40,7 @@ static void store(const struct live_trial *trial, unsigned place, const struct g
   AUTO_METRIC_ROWS struct metric_rows rows;
   struct err err;
   metric_rows_init(&rows);
+  rows.fits = true; /* the few of every run */
   for (size_t i = 0; i < ARRAY_LEN(values); i++) {
     /* Seconds since the run began: they go on after a restart of the service. */
     struct point point = {.step = MAX_OF((now - trial->started) / 1000, (int64_t)0), .time = now, .value = values[i].value, .epoch = NAN};

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
 #include "storage/pg/pg.h"
+#include "tracker/logs/found_write.h"
 
 struct storing {
   struct work work;
@@ -11,8 +12,7 @@ struct storing {
   char *path, *bytes;
   struct buf before, state; /* of the reader: as stored, and the new one */
   struct found_points found;
-  struct metric_rows rows;
-  struct metric_write *write;
+  struct found_write points;
   int64_t next, stored_next, came_ms;
   struct err err;
   log_points_fn *on_points;
@@ -28,7 +28,7 @@ static void storing_free(struct storing *s) {
   mem_free(s->bytes);
   buf_release(&s->before);
   buf_release(&s->state);
-  metric_rows_release(&s->rows);
+  metric_rows_release(&s->points.rows);
   found_points_release(&s->found);
   mem_free(s);
 }
@@ -49,12 +49,8 @@ static void end(struct storing *s, const struct err *err) {
 
 static void on_stored(void *ctx, const struct pg_reply *reply) {
   struct storing *s = ctx;
-  struct err err, metric_err;
-  bool ok = pg_ok(reply, &err);
-  if (s->write && !metric_write_done(s->write, ok ? pg_nth(reply, 1) : reply, &metric_err) && ok) {
-    err = metric_err;
-    ok = false;
-  }
+  struct err err;
+  bool ok = found_write_done(&s->points, reply, &err);
   end(s, ok ? NULL : &err);
 }
 
@@ -71,18 +67,12 @@ static bool send_rows(struct storing *s, struct err *err) {
   pg_put_int(args, s->stored_next);
   pg_put_bytea(args, buf_str(&s->state));
   pg_put_bytea(args, s->before.n ? buf_str(&s->before) : STR_NONE);
-  if (s->found.count) {
-    if (!found_points_rows(&s->found, 0, s->found.count, &s->rows, err))
-      return false;
-    s->write = metric_write_new(parts->metrics, s->what.run, s->what.attempt, &s->rows, err);
-    if (!s->write)
-      return false;
-    metric_write_put(s->write, &batch);
-  }
+  if (s->found.count && !found_write_put(s->store, s->what.run, s->what.attempt, &s->found, &s->points, &batch, err))
+    return false;
   if (pg_run_batch(parts->pg, &batch, 0, on_stored, s, err))
     return true;
   struct err ignored;
-  bool stored UNUSED = s->write && metric_write_done(s->write, NULL, &ignored);
+  bool stored UNUSED = found_write_done(&s->points, NULL, &ignored);
   return false;
 }
 
@@ -154,7 +144,6 @@ bool file_store_piece(struct log_store *store, const struct file_store_piece *pi
                         .points_ctx = points_ctx,
                         .done = done,
                         .ctx = ctx};
-  metric_rows_init(&s->rows);
   s->what.sources = metric_sources_ref(piece->sources);
   s->path = mem_strndup(piece->path.p, piece->path.n);
   s->bytes = mem_alloc(MAX_OF(piece->piece.bytes.n, (size_t)1));

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "storage/metrics/metric_store.h"
 #include "storage/pg/pg.h"
+#include "tracker/logs/found_write.h"
 #include "tracker/logs/log_metrics.h"
 #include "tracker/logs/stream_sources.h"
 
@@ -57,9 +58,7 @@ struct stream {
   struct found_points found;
   struct found_sum sum;
   bool failed; /* the reader ran out of memory */
-  struct metric_rows rows;
-  struct metric_write *metric_write;
-  size_t metric_at; /* the place of its statement in the batch */
+  struct found_write points;
   char summary[200];
   log_write_fn *done;
   void *done_ctx;
@@ -199,8 +198,7 @@ static void free_piece(struct stream *stream) {
   stream->packed = BUF_INIT(2 * LOG_PIECE_MAX);
   stream->reader_state = BUF_INIT(2 * LOG_METRICS_STATE_MAX + KIB);
   stream->has_state = stream->is_packed = false;
-  metric_rows_release(&stream->rows);
-  metric_rows_init(&stream->rows);
+  metric_rows_release(&stream->points.rows);
   found_points_release(&stream->found);
   stream->failed = false;
 }
@@ -244,16 +242,7 @@ static void end_write(struct stream *stream, const struct err *err) {
 static void on_stored(void *ctx, const struct pg_reply *reply) {
   struct stream *stream = ctx;
   struct err err;
-  bool ok = pg_ok(reply, &err);
-  if (stream->metric_write) {
-    struct err metric_err;
-    const struct pg_reply *own = ok ? pg_nth(reply, stream->metric_at) : reply;
-    if (!metric_write_done(stream->metric_write, own, &metric_err) && ok) {
-      err = metric_err;
-      ok = false;
-    }
-    stream->metric_write = NULL;
-  }
+  bool ok = found_write_done(&stream->points, reply, &err);
   end_write(stream, ok ? NULL : &err);
 }
 
@@ -314,14 +303,7 @@ static bool put_points(struct stream *stream, struct pg_batch *batch, struct err
     return err_no_memory(err);
   if (!stream->found.count)
     return true;
-  if (!found_points_rows(&stream->found, 0, stream->found.count, &stream->rows, err))
-    return false;
-  stream->metric_write = metric_write_new(writer->store->conf.metrics, writer->run, writer->attempt, &stream->rows, err);
-  if (!stream->metric_write)
-    return false;
-  stream->metric_at = batch->count;
-  metric_write_put(stream->metric_write, batch);
-  return true;
+  return found_write_put(writer->store, writer->run, writer->attempt, &stream->found, &stream->points, batch, err);
 }
 
 static void on_piece(struct work *work, bool cancelled) {
@@ -334,11 +316,8 @@ static void on_piece(struct work *work, bool cancelled) {
   ok = ok && put_points(stream, &batch, &err) && pg_run_batch(stream->writer->store->conf.pg, &batch, 0, on_stored, stream, &err);
   if (ok)
     return;
-  if (stream->metric_write) {
-    struct err ignored;
-    bool stored UNUSED = metric_write_done(stream->metric_write, NULL, &ignored);
-    stream->metric_write = NULL;
-  }
+  struct err ignored;
+  bool stored UNUSED = found_write_done(&stream->points, NULL, &ignored);
   end_write(stream, &err);
 }
 

@@ -82,6 +82,8 @@ bool api_tags(struct http_req *req, const json_t *tags, size_t value_max, struct
   json_t *value, *walk = (json_t *)(uintptr_t)tags; /* jansson's iterators want a mutable object, but change nothing */
   if (!removed)
     return err_no_memory(err);
+  if (!tracking_words_fit(json_object_size(tags), "tags", err))
+    return false;
   packed_begin(&w, set);
   json_object_foreach(walk, key, value) {
     if (!key_check(str_of(key), "tags", err) || !text_fits(str_of(key), KEY_MAX, "tags", err))
@@ -149,6 +151,11 @@ static void tell_refusal(struct run_op *op, enum tracking_refusal refusal, const
     break;
   case TRACKING_FENCED:
     tracking_superseded(&err);
+    break;
+  case TRACKING_METRICS_FULL:
+  case TRACKING_PARAMS_FULL:
+  case TRACKING_TAGS_FULL:
+    tracking_full(refusal, &err);
     break;
   case TRACKING_ERROR:
     err = *reason;
@@ -337,6 +344,8 @@ bool api_pack_params(struct http_req *req, const json_t *params, struct str *ret
   struct packed_writer w;
   const char *key;
   json_t *value, *walk = (json_t *)(uintptr_t)params; /* jansson's iterators want a mutable object, but change nothing */
+  if (!tracking_words_fit(json_object_size(params), "params", err))
+    return false;
   packed_begin(&w, &packed);
   json_object_foreach(walk, key, value) {
     AUTO_BUF struct buf text = BUF_INIT(MIB);

@@ -112,6 +112,11 @@ static void tell_refusal(struct log_op *op, enum tracking_refusal refusal, const
   case TRACKING_FENCED:
     tracking_superseded(&err);
     break;
+  case TRACKING_METRICS_FULL:
+  case TRACKING_PARAMS_FULL:
+  case TRACKING_TAGS_FULL:
+    tracking_full(refusal, &err);
+    break;
   case TRACKING_ERROR:
     err = *reason;
     break;

@@ -134,6 +134,7 @@ static bool create(struct run_op *op, const struct create_args *in, struct err *
   AUTO_BUF struct buf tags = BUF_INIT(MLFLOW_TAGS_MAX);
   op->experiment_text = in->experiment_id.n ? in->experiment_id : STR("0");
   if (!mlflow_experiment_id(op->experiment_text, &op->made.experiment_id, err) || !text_fits(in->user_id, USER_ID_MAX, "user_id", err) ||
+      !tracking_words_fit(json_array_size(in->tags), "tags", err) ||
       !mlflow_pack(in->tags, "tags", check_run_tag, "mlflow.runName", &tags, err) || !choose_name(op, in, err))
     return false;
   const char *copy = arena_strdup(http_req_arena(op->req), buf_str(&tags));

@@ -1,0 +1,44 @@
+#include "tracker/logs/found_write.h"
+
+static void put_event(const struct log_store_conf *parts, struct id run, struct pg_batch *batch) {
+  struct pg_args *args = pg_batch_add(batch, STMT_RUN_METRICS_FULL);
+  char text[160];
+  snprintf(text, sizeof text, "a run may have at most %d metrics: points of others, in output and metric files, are left out",
+           METRIC_KEYS_MAX);
+  pg_put_uuid(args, run);
+  pg_put_int(args, clock_wall_ms(loop_clock(parts->loop)));
+  pg_put_text(args, str_of(text));
+}
+
+bool found_write_put(struct log_store *store, struct id run, int32_t attempt, const struct found_points *found, struct found_write *ret,
+                     struct pg_batch *batch, struct err *err) {
+  const struct log_store_conf *parts = log_store_parts(store);
+  metric_rows_init(&ret->rows);
+  if (!found_points_rows(found, 0, found->count, &ret->rows, err))
+    return false;
+  struct metric_fit fit = metric_fit(parts->metrics, run, &ret->rows);
+  if (!fit.ok)
+    return err_no_memory(err);
+  if (fit.dropped)
+    put_event(parts, run, batch);
+  if (!ret->rows.points.n)
+    return true;
+  ret->write = metric_write_new(parts->metrics, run, attempt, &ret->rows, err);
+  if (!ret->write)
+    return false;
+  ret->at = batch->count;
+  metric_write_put(ret->write, batch);
+  return true;
+}
+
+bool found_write_done(struct found_write *found, const struct pg_reply *reply, struct err *err) {
+  struct metric_write *write = found->write;
+  bool ok = reply && pg_ok(reply, err);
+  struct err why;
+  found->write = NULL;
+  if (!write || metric_write_done(write, ok ? pg_nth(reply, found->at) : reply, &why))
+    return ok;
+  if (ok)
+    *err = why;
+  return false;
+}
