@@ -6,11 +6,12 @@
 #include "base/map.h"
 #include "storage/metrics/metric_store.h"
 #include "tracker/packed.h"
+#include "web/http/stream_pump.h"
 #include "web/tables.h"
 #include "web/tracking.h"
 
-/* COMPARE_CELLS_MAX bounds the answer: keys times runs. */
-enum { COMPARE_MAX = 100, COMPARE_CELLS_MAX = 500000, COMPARE_LINES_MAX = 64 * MIB };
+/* COMPARE_CELLS_MAX bounds the answer: keys times runs. One of COMPARE_WHOLE bytes and more is streamed. */
+enum { COMPARE_MAX = 100, COMPARE_CELLS_MAX = 500000, COMPARE_LINES_MAX = 64 * MIB, COMPARE_WHOLE = MIB };
 
 /* Runs side by side; ids as asked for. */
 struct compare_op {
@@ -53,7 +54,6 @@ static void lines_release(struct lines *lines) {
   map_release(&lines->by_key);
   arena_release(&lines->arena);
 }
-#define AUTO_LINES CLEANUP(lines_release)
 
 static struct line *line_of(struct lines *lines, struct str key) {
   struct line *line = map_get(&lines->by_key, key);
@@ -84,6 +84,7 @@ static struct str data_of(const struct run_row *row, bool metrics) {
 
 static bool read_lines(struct lines *lines, const struct side *side, size_t count, bool metrics, struct err *err) {
   struct str key, value;
+  *lines = (struct lines){.arena = ARENA_INIT(COMPARE_LINES_MAX)};
   lines->end = &lines->first;
   map_init(&lines->by_key, COMPARE_CELLS_MAX / count);
   for (size_t i = 0; i < count; i++)
@@ -189,17 +190,6 @@ static void put_line(struct json_writer *w, const struct compare_op *op, const s
   jw_object_end(w);
 }
 
-static bool put_all_compared(struct json_writer *w, const struct compare_op *op, const struct side *side, bool metrics, struct err *err) {
-  AUTO_LINES struct lines lines = {.arena = ARENA_INIT(COMPARE_LINES_MAX)};
-  if (!read_lines(&lines, side, op->count, metrics, err))
-    return false;
-  jw_array(w);
-  for (const struct line *line = lines.first; line; line = line->next)
-    put_line(w, op, side, line, metrics);
-  jw_array_end(w);
-  return true;
-}
-
 static void read_goals(struct side *side, const struct compare_op *op, const struct pg_reply *goals) {
   for (size_t i = 0; i < op->count; i++)
     for (size_t row = 0; row < pg_rows(goals); row++)
@@ -209,57 +199,136 @@ static void read_goals(struct side *side, const struct compare_op *op, const str
       }
 }
 
-/* The answer, made on a thread: of runs with ten thousands of metrics it takes seconds. Lies in the request's arena. */
+/* What of the answer comes next. */
+enum part { PART_RUNS, PART_PARAMS, PART_METRICS, PART_END };
+
+/* The answer, made on a thread, and a piece at a time where it is long: of runs with ten thousands of metrics it takes seconds, and is ten
+ * times what the runs are. Lies in the request's arena. */
 struct comparison {
   struct work work;
+  struct stream_pump pump;
   const struct compare_op *op;
   struct side side;
   struct arena texts; /* what `side` holds */
+  struct lines params, metrics;
+  enum part part;
+  size_t run;              /* the next of PART_RUNS */
+  const struct line *line; /* the next of PART_PARAMS and PART_METRICS */
+  struct json_writer w;
   struct buf body;
+  size_t sent; /* of `body` */
   struct err err;
   bool ok;
 };
 
-static void write_comparison(struct work *work) {
+static void begin_lines(struct comparison *it, enum part part, const char *key, const struct lines *lines) {
+  it->part = part;
+  it->line = lines->first;
+  jw_key(&it->w, key);
+  jw_array(&it->w);
+}
+
+static void put_run(struct comparison *it) {
+  if (it->run < it->op->count) {
+    api_put_run(&it->w, &it->side.rows[it->run++], NULL);
+    return;
+  }
+  jw_array_end(&it->w);
+  mlflow_put_id(&it->w, "base", it->op->runs[it->op->base]);
+  begin_lines(it, PART_PARAMS, "params", &it->params);
+}
+
+static void put_next_line(struct comparison *it) {
+  if (it->line) {
+    put_line(&it->w, it->op, &it->side, it->line, it->part == PART_METRICS);
+    it->line = it->line->next;
+    return;
+  }
+  jw_array_end(&it->w);
+  if (it->part == PART_PARAMS) {
+    begin_lines(it, PART_METRICS, "metrics", &it->metrics);
+    return;
+  }
+  jw_object_end(&it->w);
+  it->part = PART_END;
+}
+
+/* Until `body` has so many bytes, or all there is. */
+static bool put_more(struct comparison *it, size_t enough, struct err *err) {
+  while (it->part != PART_END && it->body.n < enough && !it->body.fail)
+    if (it->part == PART_RUNS)
+      put_run(it);
+    else
+      put_next_line(it);
+  return buf_ok(&it->body, err);
+}
+
+static void begin_comparison(struct work *work) {
   struct comparison *it = CONTAINER_OF(work, struct comparison, work);
-  const struct compare_op *op = it->op;
-  struct json_writer w;
-  jw_init(&w, &it->body);
-  jw_object(&w);
-  jw_key(&w, "runs");
-  jw_array(&w);
-  for (size_t i = 0; i < op->count; i++)
-    api_put_run(&w, &it->side.rows[i], NULL);
-  jw_array_end(&w);
-  mlflow_put_id(&w, "base", op->runs[op->base]);
-  jw_key(&w, "params");
-  it->ok = put_all_compared(&w, op, &it->side, false, &it->err);
-  jw_key(&w, "metrics");
-  it->ok = it->ok && put_all_compared(&w, op, &it->side, true, &it->err);
-  jw_object_end(&w);
+  it->ok = read_lines(&it->params, &it->side, it->op->count, false, &it->err) &&
+           read_lines(&it->metrics, &it->side, it->op->count, true, &it->err);
+  if (!it->ok)
+    return;
+  jw_init(&it->w, &it->body);
+  jw_object(&it->w);
+  jw_key(&it->w, "runs");
+  jw_array(&it->w);
+  it->ok = put_more(it, COMPARE_WHOLE, &it->err);
+}
+
+/* One run may be long: what is made goes out in pieces all the same. */
+static bool fill(void *ctx, struct buf *out, bool *ret_more, struct err *err) {
+  struct comparison *it = ctx;
+  if (it->sent == it->body.n) {
+    buf_reset(&it->body);
+    it->sent = 0;
+    if (!put_more(it, PUMP_PIECE, err))
+      return false;
+  }
+  struct str piece = str_slice(buf_str(&it->body), it->sent, MIN_OF(it->sent + PUMP_PIECE, it->body.n));
+  buf_add_str(out, piece);
+  it->sent += piece.n;
+  *ret_more = it->sent < it->body.n || it->part != PART_END;
+  return buf_ok(out, err);
 }
 
 static void comparison_release(struct comparison *it) {
+  pump_release(&it->pump);
+  lines_release(&it->params);
+  lines_release(&it->metrics);
   arena_release(&it->texts);
   buf_release(&it->body);
 }
 
-static void on_written(struct work *work, bool cancelled) {
+static void on_sent(void *ctx, const struct err *err) {
+  struct comparison *it = ctx;
+  struct http_req *req = it->op->req;
+  comparison_release(it);
+  if (err) /* the client sees that it is not complete */
+    http_stream_abort(req);
+  else
+    http_stream_end(req);
+}
+
+static void on_begun(struct work *work, bool cancelled) {
   struct comparison *it = CONTAINER_OF(work, struct comparison, work);
   struct http_req *req = it->op->req;
-  struct buf body = it->body;
   struct err err = it->err;
-  bool ok = it->ok;
-  it->body = BUF_INIT(0);
-  comparison_release(it);
   if (cancelled)
     err_set(&err, ERR_UNAVAILABLE, "the service is stopping");
-  if (!cancelled && ok) {
+  if (cancelled || !it->ok) {
+    comparison_release(it);
+    http_reply_error(req, &err);
+  } else if (it->part == PART_END) {
+    struct buf body = it->body;
+    it->body = BUF_INIT(0);
+    comparison_release(it);
     http_reply_json(req, 200, &body);
-    return;
+  } else {
+    pump_begin(&it->pump, req, web_app(req)->work, "application/json", it);
+    if (!pump_go(&it->pump, fill, on_sent, &err))
+      on_sent(it, &err);
   }
-  buf_release(&body);
-  http_reply_error(req, &err);
 }
 
 static bool keep_text(struct arena *arena, struct str *text, struct err *err) {
@@ -305,7 +374,7 @@ static void on_compared(void *ctx, const struct pg_reply *both) {
     return;
   }
   it->op = op;
-  it->work = (struct work){.run = write_comparison, .done = on_written};
+  it->work = (struct work){.run = begin_comparison, .done = on_begun};
   it->texts = ARENA_INIT(MLFLOW_REPLY_MAX);
   it->body = BUF_INIT(MLFLOW_REPLY_MAX);
   if (keep_all(it, pg_nth(both, 0), pg_nth(both, 1), &err) && work_submit(web_app(op->req)->work, &it->work, &err))
