@@ -222,13 +222,14 @@ static void run_replace(struct work *work) {
 
 static void on_replaced(struct work *work, bool cancelled) {
   struct replace *r = CONTAINER_OF(work, struct replace, work);
+  struct metric_store *store = r->store;
   if (cancelled)
     err_set(&r->err, ERR_CANCELLED, "the service is stopping");
   if (r->err.code)
     end(r, &r->err);
   else
     store_all(r);
-  metric_op_end(r->store);
+  metric_op_end(store);
 }
 
 /* ---- reading what is there ---- */
