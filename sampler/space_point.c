@@ -123,6 +123,8 @@ struct reader {
   const struct space *space;
   double *point;
   struct err *err;
+  const struct space_node *map; /* in which there is no `unknown`, should that be what is wrong */
+  const char *unknown;          /* of what is read; else NULL */
 };
 
 static bool read_map(struct reader *r, const struct space_node *map, const json_t *object, const char *path);
@@ -150,6 +152,7 @@ static void forget_map(struct reader *r, const struct space_node *map) {
 static bool read_alternative(struct reader *r, const struct space_node *node, const json_t *value, const char *path) {
   uint64_t cells = r->space->params[node->param].public.cells;
   struct err first = {0};
+  struct reader then = *r;
   for (uint64_t k = 0; k < cells; k++) {
     if (!node->alternatives[k]) {
       if (!space_json_same(r->space->params[node->param].choices[k], value))
@@ -162,14 +165,18 @@ static bool read_alternative(struct reader *r, const struct space_node *node, co
       r->err = err;
       if (!fits) {
         forget_map(r, node->alternatives[k]);
-        if (!first.code && json_is_object(value))
+        if (!first.code && json_is_object(value)) {
           first = why;
+          then = *r;
+        }
+        r->unknown = NULL;
         continue;
       }
     }
     r->point[node->param] = (double)k;
     return true;
   }
+  *r = then;
   if (first.code)
     return *r->err = first, false;
   return err_set(r->err, ERR_INVALID, "\"%s\" must be one of the alternatives", path);
@@ -203,16 +210,20 @@ static const struct space_node *find_node(const struct space_node *map, const ch
   return NULL;
 }
 
-static bool no_parameter(struct reader *r, const struct space_node *map, const char *path, const char *key) {
+/* Told of what is wrong with the whole, not of each alternative that was tried: to look for it takes long where there are many names. */
+static void hint_name(const struct reader *r) {
   const char *names[2 * SPACE_PARAMS_MAX];
   size_t count = 0;
-  for (const struct space_node *node = map->child; node && count < SPACE_PARAMS_MAX; node = node->next)
+  for (const struct space_node *node = r->map->child; node && count < SPACE_PARAMS_MAX; node = node->next)
     names[count++] = node->key;
-  for (size_t i = 0; i < r->space->count; i++) /* "opt.lr" */
-    names[count++] = r->space->params[i].public.name;
-  const char *near = str_nearest_of(str_of(key), names, count);
-  err_set(r->err, ERR_INVALID, "\"%s\" is no parameter of this space", path);
-  return near ? err_hint(r->err, "did you mean \"%.100s\"?", near) : false;
+  for (size_t i = 0; i < r->space->count; i++) { /* "opt.lr"; "opt[1].lr" is none that can be read */
+    const char *name = r->space->params[i].public.name;
+    if (!strchr(name, '['))
+      names[count++] = name;
+  }
+  const char *near = str_nearest_of(str_of(r->unknown), names, count);
+  if (near)
+    err_hint(r->err, "did you mean \"%.100s\"?", near);
 }
 
 static bool read_map(struct reader *r, const struct space_node *map, const json_t *object, const char *path) {
@@ -225,8 +236,11 @@ static bool read_map(struct reader *r, const struct space_node *map, const json_
     char at[400];
     snprintf(at, sizeof at, "%.250s.%.100s", path, key);
     const struct space_node *node = find_node(map, key);
-    if (!node)
-      return no_parameter(r, map, at, key);
+    if (!node) {
+      r->map = map;
+      r->unknown = key;
+      return err_set(r->err, ERR_INVALID, "\"%s\" is no parameter of this space", at);
+    }
     if (!read_node(r, node, value, at))
       return false;
   }
@@ -239,8 +253,10 @@ bool space_point_from_json(const struct space *space, const json_t *params, enum
     return err_no_memory(err);
   for (size_t i = 0; i < space->count; i++)
     point[i] = unread(space, i);
-  struct reader r = {space, point, err};
+  struct reader r = {.space = space, .point = point, .err = err};
   bool ok = read_map(&r, space->root, params, "params");
+  if (!ok && r.unknown)
+    hint_name(&r);
   for (size_t k = 0; ok && k < space->count && extent != SPACE_SOME; k++) { /* what a missing parent would decide is not known yet */
     size_t i = space->order[k];
     const struct param *param = &space->params[i].public;

@@ -457,6 +457,49 @@ static void the_nearest_name_is_told(void **state) {
   space_free(space);
 }
 
+/* What is read of them is that of the first; none of its names is one that nobody can give. */
+static void the_nearest_name_of_an_alternative_is_told(void **state) {
+  (void)state;
+  struct space *space =
+      make_space("{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"o\": {\"choices\": ["
+                 "{\"parameters\": {\"rate\": {\"min\": 0.0, \"max\": 1.0}}}, {\"parameters\": {\"depth\": {\"values\": [1, 2]}}}]}}}");
+  static const char *const rows[][2] = {{"{\"o\": {\"raet\": 1}}", "did you mean \"rate\"?"},
+                                        {"{\"o[1].depht\": 1}", ""},
+                                        {"{\"o\": {\"depth\": 1}, \"x\": 7}", ""},
+                                        {"{\"o\": {\"rate\": 7}}", ""}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_JSON json_t *json = read_json(rows[i][0]);
+    double point[8];
+    struct err err;
+    assert_false(space_point_from_json(space, json, SPACE_SOME, point, &err));
+    assert_string_equal(err.hint, rows[i][1]);
+  }
+  space_free(space);
+}
+
+/* Nobody looks for names like those that other alternatives do not have: it took seconds. */
+static void the_last_of_many_alternatives_is_soon_read(void **state) {
+  (void)state;
+  enum { MANY = 990 };
+  AUTO_BUF struct buf text = BUF_INIT(MIB), last = BUF_INIT(KIB);
+  buf_puts(&text, "{\"parameters\": {\"o\": {\"choices\": [");
+  for (int i = 0; i < MANY; i++)
+    buf_printf(&text, "%s{\"parameters\": {\"a_name_that_is_as_long_as_the_longest_of_them_%d\": {\"min\": 0.0, \"max\": 1.0}}}",
+               i ? "," : "", i);
+  buf_puts(&text, "]}}}");
+  buf_printf(&last, "{\"o\": {\"a_name_that_is_as_long_as_the_longest_of_them_%d\": 0.5}}", MANY - 1);
+  struct space *space = make_space(buf_text(&text));
+  AUTO_JSON json_t *json = read_json(buf_text(&last));
+  double *point = mem_array(space_count(space), sizeof *point);
+  struct err err;
+  assert_non_null(point);
+  clock_t begun = clock();
+  assert_true(space_point_from_json(space, json, SPACE_EXACTLY, point, &err));
+  assert_true(clock() - begun < CLOCKS_PER_SEC); /* some milliseconds */
+  mem_free(point);
+  space_free(space);
+}
+
 static void only_some_of_many_choices_are_named(void **state) {
   (void)state;
   AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
@@ -546,6 +589,8 @@ int main(void) {
       cmocka_unit_test(test_reading_points),
       cmocka_unit_test(alternatives_are_read_exactly),
       cmocka_unit_test(the_nearest_name_is_told),
+      cmocka_unit_test(the_nearest_name_of_an_alternative_is_told),
+      cmocka_unit_test(the_last_of_many_alternatives_is_soon_read),
       cmocka_unit_test(only_some_of_many_choices_are_named),
       cmocka_unit_test(test_sizes),
       cmocka_unit_test(test_groups),
