@@ -35,6 +35,8 @@ static void on_tty(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx) {
 }
 
 bool attempt_open_output(struct companion *c, int *ret_out, int *ret_err, struct err *err) {
+  for (size_t i = 0; i < ARRAY_LEN(c->streams); i++)
+    spool_keep_room(&c->streams[i], now_ms());
   *ret_out = c->streams[0].write_fd;
   *ret_err = c->streams[1].write_fd;
   if (!c->job.tty)
@@ -115,7 +117,7 @@ void attempt_advance(struct companion *c) {
   for (size_t i = 0; i < ARRAY_LEN(c->streams); i++) { /* after the end was seen: nothing is printed that is not noted */
     spool_note(&c->streams[i], now_ms());
     if (c->phase < PHASE_DRAIN)
-      spool_keep_room(&c->streams[i]);
+      spool_keep_room(&c->streams[i], now_ms());
   }
   if (!evtimer_pending(c->spool_look, NULL) && spools_waiting(c) > 0)
     arm(c->spool_look, SPOOL_LOOK_MS);
@@ -209,7 +211,6 @@ bool attempt_make(struct companion *c, struct err *err) {
     const char *name = i ? "stderr" : "stdout";
     if (!spool_open(&c->streams[i], c->job.dir, name, err))
       return false;
-    spool_keep_room(&c->streams[i]);
   }
   return true;
 }

@@ -15,7 +15,8 @@ enum {
   PUNCH_STEP = 4 * 1024 * 1024,
   TIMES_BYTES_MAX = SPOOL_MARKS * 48,
   PATH_SIZE = 4200,
-  YOUNG_MS = 1000
+  YOUNG_MS = 1000,
+  ROOM_LOOK_MS = 100
 };
 
 bool spool_open(struct spool *spool, const char *dir, const char *name, struct err *err) {
@@ -43,10 +44,13 @@ int64_t spool_size(const struct spool *spool) {
   return fstat(spool->read_fd, &st) == 0 ? (int64_t)st.st_size : spool->sent;
 }
 
-void spool_keep_room(struct spool *spool) {
+void spool_keep_room(struct spool *spool, int64_t now_ms) {
   struct statvfs disk;
+  if (now_ms < spool->room_due_ms) /* the question goes a long way where the disk is another machine's */
+    return;
+  spool->room_due_ms = now_ms + ROOM_LOOK_MS;
   int64_t size = spool_size(spool);
-  if (spool->room_to - size >= ROOM / 2 || fstatvfs(spool->read_fd, &disk) != 0 || disk.f_bavail >= LITTLE_LEFT / disk.f_frsize)
+  if (spool->room_to - size >= ROOM / 2 || fstatvfs(spool->read_fd, &disk) != 0 || (uint64_t)disk.f_bavail * disk.f_frsize >= LITTLE_LEFT)
     return;
   if (fallocate(spool->write_fd, FALLOC_FL_KEEP_SIZE, size, ROOM) == 0) /* not every file system can */
     spool->room_to = size + ROOM;

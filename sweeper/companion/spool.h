@@ -17,6 +17,7 @@ struct spool {
   int64_t kept;    /* bytes from `sent` on that may be on their way: they stay until they are taken */
   int64_t gap;     /* bytes behind those that were given up */
   int64_t room_to; /* the disk has room for the file up to here; 0: nothing was kept */
+  int64_t room_due_ms;
   struct marks marks;
   struct mark mark_room[SPOOL_MARKS];
 };
@@ -32,8 +33,9 @@ void spool_resume(struct spool *spool, const char *dir, int64_t now_ms, int64_t 
 int64_t spool_size(const struct spool *spool);
 /* When it was last written to, by the clock on the wall. */
 int64_t spool_written_ms(const struct spool *spool);
-/* Where the disk has little left, keeps some of it for what is printed next: what a job says of a full disk is worth most. */
-void spool_keep_room(struct spool *spool);
+/* Where the disk has little left, keeps some of it for what is printed next: what a job says of a full disk is worth most. To the file
+ * system that is a write, so spool_written_ms() is asked before. */
+void spool_keep_room(struct spool *spool, int64_t now_ms);
 /* Bytes not sent yet. */
 int64_t spool_waiting(const struct spool *spool);
 /* Those of them that are not on their way. */

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What may happen to a service, done to a real one: databases that are away, full, stopped or somebody else's, and clients that mean harm."""
-import ctypes, http.client, os, pathlib, re, resource, shutil, signal, socket, subprocess, sys, tempfile, threading, time, unittest
+import ctypes, http.client, os, pathlib, re, resource, shutil, signal, socket, subprocess, sys, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from cluster import Cluster  # noqa: E402
+from disk import small_disk  # noqa: E402
 from service import Answer, Service, UnixConnection, wait  # noqa: E402
 
 LONG = bool(os.environ.get("WINNOW_TEST_LONG"))
@@ -497,22 +498,6 @@ class HostileClients(unittest.TestCase):
         # It was tried again four times a second; the log says when it began and when it was over.
         wait(lambda: self.s.get("/health", unix=False).status == 200 and "accepting goes on" in self.s.log(), "the end of the pauses")
         self.assertLessEqual(self.s.log().count("accepting pauses"), 2, self.s.log()[-3000:])
-
-
-def small_disk(test, size, *within):
-    """A file system of so many bytes that only this process and its children see, or the test is skipped."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    place = tempfile.mkdtemp(prefix="winnow-e2e-disk-")
-    test.addCleanup(shutil.rmtree, place, ignore_errors=True)
-    place = os.path.join(place, *within)
-    os.makedirs(place, exist_ok=True)
-    new_namespace, recursive, private = 0x20000, 0x4000, 1 << 18
-    if libc.unshare(new_namespace) or libc.mount(b"none", b"/", None, recursive | private, None):
-        test.skipTest("needs the right to mount: a private mount namespace cannot be made here")
-    if libc.mount(b"tmpfs", place.encode(), b"tmpfs", 0, f"size={size},mode=755".encode()):
-        test.skipTest(f"cannot mount a tmpfs: {os.strerror(ctypes.get_errno())}")
-    test.addCleanup(libc.umount2, place.encode(), 2)
-    return pathlib.Path(place)
 
 
 class OwnDatabase(unittest.TestCase):

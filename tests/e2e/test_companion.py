@@ -4,6 +4,9 @@ import hashlib, http.server, json, os, pathlib, shutil, signal, socketserver, su
 
 BIN = pathlib.Path(sys.argv.pop(1)).resolve().parent
 EXEC = BIN / "winnow-exec"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from disk import small_disk  # noqa: E402
+
 RUN = uuid.uuid4().hex  # control groups are named after it: two of these tests at once have two
 
 
@@ -13,6 +16,7 @@ class Service:
     def __init__(self, path):
         self.path, self.lock = path, threading.Condition()
         self.output = {"stdout": bytearray(), "stderr": bytearray()}
+        self.ages = []  # of pieces of output, in milliseconds
         self.skipped, self.heartbeats, self.polled, self.exited = 0, [], False, None
         self.stop, self.fenced, self.tokens, self.requests = False, False, set(), 0
         self.files, self.file_answers = [], []  # pieces of metric files; statuses of the first of them, the others are taken
@@ -95,6 +99,7 @@ class Service:
             if what == "/output":
                 stream, offset = self.output[query["stream"]], int(query["offset"])
                 skipped = int(query["skipped"])
+                self.ages.append(int(query["age"]))
                 if skipped:
                     self.skipped += skipped
                     stream.extend(b"\0" * (offset - len(stream)))
@@ -487,6 +492,17 @@ while True:
         self.assertEqual(process.wait(60), 0)
         for pid in pids:
             self.assertFalse(os.path.exists(f"/proc/{pid}"))
+
+    def test_what_is_brought_home_on_a_full_disk_keeps_its_time(self):
+        """Nothing more is printed, so no room is kept for it: that would be the newest write."""
+        disk, now_ms = small_disk(self, 16 << 20), time.time_ns() // 1000000
+        (self.dir / "attempt").symlink_to(disk)
+        (disk / "stdout").write_text("long ago\n")
+        os.utime(disk / "stdout", (now_ms // 1000 - 3600,) * 2)
+        (disk / "exit").write_text(f"exit_code 0\nbegun_ms {now_ms - 7200000}\nended_ms {now_ms - 60000}\n")
+        self.assertEqual(self.start(["false"], dir=disk).wait(60), 0)
+        self.assertEqual(self.service.output["stdout"], b"long ago\n")
+        self.assertGreater(self.service.ages[0], 3500000)
 
     def test_one_companion_for_an_attempt(self):
         first = self.start(["sleep", "600"])
