@@ -210,7 +210,8 @@ static bool feed_rule(struct stop_rule *rule, const struct stop_point *point, st
       return true;
     seen.iteration = state->iteration;
   }
-  seen.is_last = point->epochs > 0 && seen.iteration >= point->epochs && strcmp(rule->unit, "epoch") == 0;
+  bool by_epochs = point->epochs > 0 && strcmp(rule->unit, "epoch") == 0; /* who goes on beyond them means something else by them */
+  seen.is_last = by_epochs && seen.iteration >= point->epochs && seen.iteration < point->epochs + 1;
   seen.loss = stop_sign(rule, point->value);
   seen.previous = state->iteration;
   seen.previous_mean = state->reports ? state->sum / state->reports : seen.loss;

@@ -225,9 +225,13 @@ static void asha_lets_the_last_epoch_be(void **state) {
   assert_false(feed_of(set, 1, 2, 3, 3));   /* its last */
   assert_true(feed_of(set, 2, 2, 3, 4));    /* not its last */
   assert_true(feed_of(set, 3, 2, 3, 0));    /* nobody knows */
-  assert_false(feed_of(set, 4, 2, 5, 4));   /* beyond it, in the rung below */
+  assert_false(feed_of(set, 4, 2, 5.5, 5)); /* its last, in the rung below */
   assert_false(feed_of(set, 5, 0.5, 3, 9)); /* the best of six: all of them are there */
   assert_true(feed_of(set, 6, 1, 3, 9) == false && feed_of(set, 7, 1.5, 3, 9));
+  stop_set_free(set);
+  set = rules("{type: asha, min_iter: 1, eta: 3}", "y", false);
+  assert_true(!feed_of(set, 0, 1, 1, 1) && !feed_of(set, 1, 2, 1, 1));
+  assert_true(!feed_of(set, 0, 1, 3, 1) && feed_of(set, 1, 2, 3, 1)); /* these are no epochs of the whole */
   stop_set_free(set);
   set = rules("{type: asha, min_iter: 3, eta: 3, step_metric: report}", "y", false);
   for (uint32_t trial = 0; trial < 2; trial++)
