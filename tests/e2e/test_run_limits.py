@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """How many metrics, params and tags one run may have, by every way there is to bring them, and what is said where there are more."""
-import pathlib, sys, textwrap, unittest
+import json, pathlib, sys, textwrap, unittest
 
 WINNOW = pathlib.Path(sys.argv[1]).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -107,6 +107,12 @@ class RunLimits(unittest.TestCase):
         self.assertEqual(self.s.request("PATCH", f"/api/v1/runs/{run}", {"tags": {"t00003": None, "b": "1"}, "name": "named"}).status, 200)
         self.assertEqual(self.mlflow("set-tag", body).status, 200)
         self.assertEqual(self.count(run, "tags"), WORDS - 1)
+
+    def test_only_runs_have_this_limit(self):
+        tags = {f"t{n}": "1" for n in range(WORDS + 1)}
+        for path in ("experiments", "models"):
+            answer = self.s.exchange("POST", f"/api/v1/{path}", json.dumps({"name": "many tags", "tags": tags}).encode())
+            self.assertEqual((answer.status, len(answer.json["tags"])), (201, WORDS + 1))
 
     def test_params_of_many_bytes(self):
         run = self.new_run()

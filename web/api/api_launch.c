@@ -107,7 +107,7 @@ static bool describe(struct launch *launch, struct err *err) {
     return false;
   write_json(&launch->job, body);
   write_json(&launch->command, json_object_get(body, "command"));
-  if (!buf_ok(&launch->job, err) || !buf_ok(&launch->command, err) ||
+  if (!buf_ok(&launch->job, err) || !buf_ok(&launch->command, err) || !tracking_words_fit(json_object_size(launch->in.tags), "tags", err) ||
       !api_tags(req, launch->in.tags, RUN_TAG_VALUE_MAX, &launch->tags, &removed, &removed_count, err) ||
       !api_pack_params(req, launch->in.params, &launch->what.params, err))
     return false;

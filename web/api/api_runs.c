@@ -82,8 +82,6 @@ bool api_tags(struct http_req *req, const json_t *tags, size_t value_max, struct
   json_t *value, *walk = (json_t *)(uintptr_t)tags; /* jansson's iterators want a mutable object, but change nothing */
   if (!removed)
     return err_no_memory(err);
-  if (!tracking_words_fit(json_object_size(tags), "tags", err))
-    return false;
   packed_begin(&w, set);
   json_object_foreach(walk, key, value) {
     if (!key_check(str_of(key), "tags", err) || !text_fits(str_of(key), KEY_MAX, "tags", err))
@@ -375,7 +373,8 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   const struct str *removed;
   size_t removed_count;
   char made[48];
-  if (!api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
+  if (!tracking_words_fit(json_object_size(in->tags), "tags", err) ||
+      !api_tags(op->req, in->tags, RUN_TAG_VALUE_MAX, &tags, &removed, &removed_count, err) ||
       !api_pack_params(op->req, in->params, &op->params, err) || !text_fits(in->name, RUN_TAG_VALUE_MAX, "name", err))
     return false;
   random_name(&web_app(op->req)->rng, made);
