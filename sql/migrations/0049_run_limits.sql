@@ -2,15 +2,29 @@
 -- could be told of it any more, nor stored.
 
 -- Params (WN431) or tags (WN432) of a run as they are to be: themselves, or it raises, beyond 20,000 of them (none has less than nine bytes) or
--- 32 MiB.
-create function run_words_fit(words jsonb, refusal text) returns jsonb language plpgsql as $$
+-- 32 MiB. A run that has more already takes what does not give it more still.
+create function run_words_fit(words jsonb, old jsonb, refusal text) returns jsonb language plpgsql as $$
 declare
   bytes constant int := pg_column_size(words);
 begin
-  if bytes > 180000 and (bytes > 33554432 or (select count(*) > 20000 from jsonb_object_keys(words))) then
+  if bytes <= 180000 then
+    return words;
+  end if;
+  if (bytes > 33554432 and bytes > pg_column_size(old || '{}'))
+      or (select count(*) > greatest(20000, (select count(*) from jsonb_object_keys(old))) from jsonb_object_keys(words)) then
     raise exception 'the run has too many params or tags' using errcode = refusal;
   end if;
   return words;
+end
+$$;
+
+-- Would a write with these keys give a run with these metrics more than it may have? None of what it has is refused, however many those are.
+create function run_metrics_exceed(metrics jsonb, keys jsonb, most bigint) returns boolean language plpgsql immutable strict as $$
+begin
+  if pg_column_size(metrics) + pg_column_size(keys) <= most then -- a metric is some bytes
+    return false;
+  end if;
+  return (select count(*) > most from jsonb_object_keys(metrics || keys)) and not metrics ?& array(select jsonb_object_keys(keys));
 end
 $$;
 
@@ -42,15 +56,14 @@ begin
       if points[i] > 0 and attempts[i] > 0 and attempts[i] <> was.attempt then
         raise exception 'the attempt is over' using errcode = 'WN412';
       end if;
-      if points[i] > 0 and pg_column_size(was.metrics) + pg_column_size(keys[i]) > most
-          and (select count(*) > most from jsonb_object_keys(was.metrics || keys[i])) then
+      if points[i] > 0 and run_metrics_exceed(was.metrics, keys[i], most) then
         raise exception 'the run has too many metrics' using errcode = 'WN430';
       end if;
       if is_wide and params[i] <> '{}' then
-        perform run_words_fit(params[i] || new_params || was.params, 'WN431');
+        perform run_words_fit(params[i] || new_params || was.params, was.params, 'WN431');
       end if;
       if is_wide and jsonb_strip_nulls(tags[i]) <> '{}' then
-        perform run_words_fit(jsonb_strip_nulls(was.tags || new_tags || tags[i]) - 'mlflow.runName', 'WN432');
+        perform run_words_fit(jsonb_strip_nulls(was.tags || new_tags || tags[i]) - 'mlflow.runName', was.tags, 'WN432');
       end if;
       new_params := params[i] || new_params;
       new_tags := new_tags || case when tags[i] ->> 'mlflow.runName' = '' then tags[i] - 'mlflow.runName' else tags[i] end;

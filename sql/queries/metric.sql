@@ -9,8 +9,7 @@ with given as (
     case when t.attempt <= 0 then r.attempt else t.attempt end as attempt,
     case when r.id is null then 1 when r.deleted_at is not null then 2 when t.attempt > 0 and t.attempt <> r.attempt then 3
       when t.attempt < 0 and r.executor is not null then 4
-      when pg_column_size(r.metrics) + pg_column_size(t.keys) > $6 -- a metric is some bytes
-        and (select count(*) > $6 from jsonb_object_keys(r.metrics || t.keys)) then 6 else 0 end as status
+      when run_metrics_exceed(r.metrics, t.keys, $6) then 6 else 0 end as status
   from unnest($1, $2, $3, $4, $5) with ordinality t (run, attempt, points, data, keys, place) left join run r on r.id = t.run),
 added as (
   insert into metric_tail (run, id, attempt, points, data) select run, id, attempt, points, data from given where status = 0)

@@ -102,9 +102,9 @@ order by p.place;
 -- run_allow() and run_words_fit().
 with written as (
   update run r set
-    params = case when $2 = '{}' then r.params else run_words_fit($2 || r.params, 'WN431') end,
+    params = case when $2 = '{}' then r.params else run_words_fit($2 || r.params, r.params, 'WN431') end,
     name = coalesce(nullif($3 ->> 'mlflow.runName', ''), r.name),
-    tags = case when $3 = '{}' then r.tags else run_words_fit(r.tags || ($3 - 'mlflow.runName'), 'WN432') end
+    tags = case when $3 = '{}' then r.tags else run_words_fit(r.tags || ($3 - 'mlflow.runName'), r.tags, 'WN432') end
   where r.id = $1 and run_takes(r.deleted_at, r.executor, r.attempt, $4, r.params || '{}', $2) -- unpacked once, not by each who looks
   returning 1)
 select from run_is_there((select count(*) > 0 from written));

@@ -156,7 +156,8 @@ bool metric_live_takes(const struct metric_store *store, struct id id, const str
     return put_keys(rows, keys, err);
   if (run->series.count + rows->key_count <= store->conf.keys_max)
     return true;
-  return run->series.count + new_keys(run, rows) <= store->conf.keys_max || metric_too_many(store, id, err);
+  size_t more = new_keys(run, rows);
+  return more == 0 || run->series.count + more <= store->conf.keys_max || metric_too_many(store, id, err);
 }
 
 struct metric_fit metric_fit(const struct metric_store *store, struct id id, struct metric_rows *rows) {

@@ -210,7 +210,7 @@ static void run_replace(struct work *work) {
   }
   for (size_t i = 0; ok && i < r->what.row_count; i++)
     ok = bring_in(r, r->what.rows[i], r->what.attempts[i]);
-  if (ok && r->keys.count > r->store->conf.keys_max)
+  if (ok && r->keys.count > MAX_OF(r->store->conf.keys_max, r->load->series_count))
     ok = metric_too_many(r->store, r->what.run, &r->err);
   if (!ok)
     return;

@@ -22,7 +22,8 @@ struct metric_replacement {
 };
 
 /* Nobody else writes the run meanwhile. What conflicts with the sealing in the background is tried again by itself; ERR_TOO_LARGE beyond
- * METRIC_REPLACE_POINTS_MAX points, or METRIC_KEYS_MAX metrics. `done` as for metric_append(). */
+ * METRIC_REPLACE_POINTS_MAX points, or where the run would have more than METRIC_KEYS_MAX metrics, and more than before. `done` as for
+ * metric_append(). */
 MUST_CHECK bool metric_replace(struct metric_store *store, const struct metric_replacement *what, metric_done_fn *done, void *ctx,
                                struct err *err);
 

@@ -74,9 +74,9 @@ typedef void metric_done_fn(void *ctx, const struct err *err);
 enum { METRIC_CURRENT = 0, METRIC_UNOWNED = -1 };
 
 /* Stores the points of one run. ERR_NOT_FOUND: no such run; ERR_WRONG_STATE: it is deleted; ERR_FENCED: another attempt has taken over;
- * ERR_FORBIDDEN: an executor runs it; ERR_TOO_LARGE: with these it would have more than METRIC_KEYS_MAX metrics (what is on its way at the
- * same moment is not counted); ERR_UNKNOWN_OUTCOME: repeat it. Of a failed write nothing is stored. The rows are read before this returns.
- */
+ * ERR_FORBIDDEN: an executor runs it; ERR_TOO_LARGE: some are of new metrics, and with those it would have more than METRIC_KEYS_MAX (what
+ * is on its way at the same moment is not counted); ERR_UNKNOWN_OUTCOME: repeat it. Of a failed write nothing is stored. The rows are read
+ * before this returns. */
 MUST_CHECK bool metric_append(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
                               metric_done_fn *done, void *ctx, struct err *err);
 

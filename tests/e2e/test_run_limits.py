@@ -108,6 +108,37 @@ class RunLimits(unittest.TestCase):
         self.assertEqual(self.mlflow("set-tag", body).status, 200)
         self.assertEqual(self.count(run, "tags"), WORDS - 1)
 
+    def fill(self, run, column, key, count):
+        """As an earlier version would have let it."""
+        self.s.sql(f"update winnow.run set {column} = (select jsonb_object_agg('{key}' || n, '1 1 1'::text) from generate_series(1, {count}) n) "
+                   f"where id = '{run}'")
+
+    def test_a_run_that_has_more_already(self):
+        """What it has is taken as before; what would be one more is not."""
+        run = self.new_run()
+        for column, key, count in (("params", "p", WORDS + 5), ("tags", "t", WORDS + 5), ("metrics", "m", METRICS + 5)):
+            self.fill(run, column, key, count)
+        one = {"run_id": run, "key": "p1", "value": "1 1 1"}
+        point = {"key": "m1", "value": 1, "timestamp": 1}
+        tag = {"key": "t1", "value": "2"}
+        for path, body in (("log-parameter", one), ("set-tag", {"run_id": run, **tag}), ("log-batch", {"run_id": run, "tags": [tag]}),
+                           ("log-batch", {"run_id": run, "params": [{"key": "p2", "value": "1 1 1"}], "tags": [tag], "metrics": [point]}),
+                           ("delete-tag", {"run_id": run, "key": "t2"})):
+            answer = self.mlflow(path, body)
+            self.assertEqual(answer.status, 200, (path, answer))
+        for path, body in (("log-parameter", {**one, "key": "new"}), ("set-tag", {"run_id": run, "key": "new", "value": "1"}),
+                           ("set-tag", {"run_id": run, "key": "new2", "value": "1"}),
+                           ("log-batch", {"run_id": run, "params": [{"key": "new", "value": "1"}], "metrics": [point]}),
+                           ("log-batch", {"run_id": run, "tags": [{"key": "new", "value": "1"}]})):
+            answer = self.mlflow(path, body)
+            self.assertEqual(answer.status, 400, (path, answer))
+            self.assertIn("a run may have at most ", answer.json["message"])
+        self.assertEqual((self.count(run, "params"), self.count(run, "tags")), (WORDS + 5, WORDS + 4))
+        for key, status in (("m1", 200), ("new", 400)):
+            run = self.new_run()  # of which the service knows nothing
+            self.fill(run, "metrics", "m", METRICS + 5)
+            self.assertEqual(self.mlflow("log-metric", {"run_id": run, **point, "key": key}).status, status, key)
+
     def test_only_runs_have_this_limit(self):
         tags = {f"t{n}": "1" for n in range(WORDS + 1)}
         for path in ("experiments", "models"):

@@ -5,17 +5,17 @@
 
 enum { KEYS_MAX = 6 };
 
-static void open_store(void) {
+static void open_store(size_t keys_max) {
   struct metric_store_conf conf = scene_eager();
   scene_close_store();
   conf.seal_idle_ms = conf.seal_age_ms = 3600 * 1000;
-  conf.keys_max = KEYS_MAX;
+  conf.keys_max = keys_max;
   scene_open_store(&conf);
 }
 
 static int set_up(void **state) {
   scene_set_up(state);
-  open_store();
+  open_store(KEYS_MAX);
   return 0;
 }
 
@@ -73,11 +73,11 @@ static void what_is_known(void **state UNUSED) {
 static void what_is_not_known(void **state UNUSED) {
   assert_int_equal(write_keys(0, KEYS_MAX), ERR_NONE);
   settle();
-  open_store();
+  open_store(KEYS_MAX);
   settle();
   assert_int_equal(write_keys(KEYS_MAX, KEYS_MAX + 1), ERR_TOO_LARGE);
   assert_int_equal(stored_keys(), KEYS_MAX);
-  open_store();
+  open_store(KEYS_MAX);
   assert_int_equal(write_keys(1, KEYS_MAX), ERR_NONE);
   assert_int_equal(stored_keys(), KEYS_MAX);
 }
@@ -142,6 +142,23 @@ static void replaced(void **state UNUSED) {
   assert_int_equal(pg_cluster_int(&scene.cluster, "select count(*) from winnow.run where metrics ? 'k0'"), 0);
 }
 
+/* A run that has more already, by an earlier version or by writes of one moment, or by the metrics of the system: what it has goes on. */
+static void beyond(void **state UNUSED) {
+  open_store(2 * KEYS_MAX);
+  assert_int_equal(write_keys(0, KEYS_MAX + 2), ERR_NONE);
+  settle();
+  open_store(KEYS_MAX);
+  assert_int_equal(write_keys(0, KEYS_MAX + 3), ERR_TOO_LARGE);
+  assert_int_equal(write_keys(KEYS_MAX - 1, KEYS_MAX + 2), ERR_NONE);
+  settle();
+  assert_int_equal(write_keys(0, 1), ERR_NONE);
+  assert_int_equal(write_keys(KEYS_MAX + 2, KEYS_MAX + 3), ERR_TOO_LARGE);
+  assert_int_equal(stored_keys(), KEYS_MAX + 2);
+  assert_int_equal(replace_first(KEYS_MAX + 2, KEYS_MAX + 4), ERR_TOO_LARGE);
+  assert_int_equal(replace_first(KEYS_MAX + 2, KEYS_MAX + 3), ERR_NONE);
+  assert_int_equal(stored_keys(), KEYS_MAX + 2);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(what_is_known, set_up, scene_tear_down),
@@ -149,6 +166,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(at_once, set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(fitted, set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(replaced, set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(beyond, set_up, scene_tear_down),
   };
   return cmocka_run_group_tests(tests, scene_start, scene_stop);
 }
