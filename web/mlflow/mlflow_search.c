@@ -43,11 +43,14 @@ static bool tell_experiments(struct mlflow_search *op, struct err *err) {
 
 static bool tell_order(struct mlflow_search *op, const json_t *order_by, struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(4 * MIB);
-  char *order = order_by ? json_dumps(order_by, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-  if (order)
-    buf_puts(&text, order);
+  if (json_array_size(order_by) == 0) /* the same as none */
+    return true;
+  char *order = json_dumps(order_by, JSON_COMPACT);
+  if (!order)
+    return err_no_memory(err);
+  buf_puts(&text, order);
   free(order);
-  return !order_by || order ? keep(op, &text, &op->question.order, err) : err_no_memory(err);
+  return keep(op, &text, &op->question.order, err);
 }
 
 /* Everything the order of the rows depends on. */
