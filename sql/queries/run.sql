@@ -262,8 +262,8 @@ insert into event (time, kind, actor, subject, run, from_state, to_state, reason
 -- name: run_metrics_full (uuid, int8, text) -> ()
 -- Run, time, reason: that it has as many metrics as it may, once.
 insert into event (time, kind, actor, subject, run, reason)
-select $2, 'run.metrics', 'service', replace(r.id::text, '-', ''), r.id, $3 from run r
-where r.id = $1 and not exists (select from event e where e.run = $1 and e.kind = 'run.metrics');
+select $2, 'run.full', 'service', replace(r.id::text, '-', ''), r.id, $3 from run r
+where r.id = $1 and not exists (select from event e where e.run = $1 and e.kind = 'run.full');
 
 -- name: deed_add (int8, text, text, text, uuid, text, text, text) -> () repeatable
 -- The same, once; of a run that is gone meanwhile there is nothing to tell.

@@ -187,7 +187,7 @@ class RunLimits(unittest.TestCase):
         run = self.read(trial["run_id"])
         self.assertEqual(run["metrics"]["loss"]["count"], 3)
         self.assertEqual([key for key in ("accuracy", "recall", "loss_of_file") if key in run["metrics"]], [])
-        events = [e for e in self.s.get(f"/api/v1/runs/{trial['run_id']}/events").json["items"] if e["kind"] == "run.metrics"]
+        events = [e for e in self.s.get(f"/api/v1/runs/{trial['run_id']}/events").json["items"] if e["kind"] == "run.full"]
         self.assertEqual(len(events), 1, events)
         self.assertEqual(events[0]["reason"], f"a run may have at most {METRICS} metrics: points of others, in output and metric files, are left out")
         self.assertIn("accuracy=0.75", self.s.get(f"/api/v1/runs/{trial['run_id']}/logs/stdout").body.decode())
