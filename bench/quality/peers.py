@@ -33,7 +33,7 @@ PEERS = (
     ("optuna-tpe", "optuna", "optuna-5.0.0-tpe.jsonl", 20),
     ("optuna-cmaes", "optuna", "optuna-5.0.0-cmaes.jsonl", 20),
     ("optuna-gp", "optuna", "optuna-5.0.0-gp.jsonl", 20),
-    ("smac-rf", "smac", "smac-2.4.1-rf.jsonl", 10),
+    ("smac-rf", "smac", "smac-2.4.1-rf.jsonl", 20),
     ("hebo", "hebo", "hebo-0.3.6.jsonl", 5),
 )
 STAGES = (5, 10, 20)

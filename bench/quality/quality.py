@@ -5,7 +5,7 @@
     bench/quality/quality.py --short      six problems, five seeds: a minute or two
     bench/quality/quality.py --held-out   problems outside the suite, five seeds, without peers but Optuna's TPE (made here too)
     bench/quality/quality.py --fresh      the same, with problems on which nothing was chosen
-    bench/quality/quality.py --stops      stop rules on learning curves (stops.py): a quarter of an hour
+    bench/quality/quality.py --stops      stop rules on learning curves (stops.py): an hour
 
 Needs `ninja -C build/plain bench_quality`, Python with venv, and PyPI once. Results of ours lie in build/quality, by the sampler's checksum: an ended run
 goes on, a changed sampler begins anew. The whole suite's table and pictures, and the table of stop rules, are written to results/.
@@ -26,8 +26,8 @@ HOME = os.path.join(ROOT, "build", "quality")
 
 RESULTS = os.path.join(HERE, "results")
 # samplers, rules, seeds
-STOPS = (("random", "none,asha,asha-late,hyperband,median,oracle", 20), ("tpe", "none,asha,asha-26,asha-late,oracle", 20),
-         ("auto", "none,asha,asha-late,asha-4,oracle", 5))
+STOPS = (("random", "none,asha,asha-26,asha-late,hyperband,median,oracle", 20), ("tpe", "none,asha,asha-26,asha-late,oracle", 20),
+         ("auto", "none,asha,asha-26,asha-late,asha-4,oracle", 20))
 
 
 def stop_rules(python, args, ours):
