@@ -13,16 +13,29 @@ uploads  20 clients that ask 50 times a second, alone and while four others uplo
 idle     10,000 connections that do nothing: memory of each, and whether others notice
 Needs wrk and the pgbench of the installed Postgres.
 """
-import glob, http.client, os, pathlib, re, resource, shutil, socket, statistics, subprocess, sys, tempfile, threading, time
+import argparse, glob, http.client, os, pathlib, re, resource, shutil, socket, statistics, subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from service import Service  # noqa: E402
 
-WINNOW = pathlib.Path(sys.argv[1]).resolve()
-WHAT = sys.argv[2:] or ["requests", "start", "rest", "inserts", "batch", "bytes", "uploads", "idle"]
+ALL = ["requests", "start", "rest", "inserts", "batch", "bytes", "uploads", "idle"]
 PG = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: int(p.split("/")[4]))[-1]
 rows = []
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("winnow", type=pathlib.Path)
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=", ".join(ALL))
+    options = parser.parse_args()
+    unknown = [word for word in options.what if word not in ALL]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(ALL)}")
+    return options.winnow.resolve(), options.what or ALL
+
+
+WINNOW, WHAT = arguments()
 
 
 def row(what, ours, peer, ratio):

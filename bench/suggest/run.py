@@ -11,18 +11,30 @@ optuna   Optuna 5, TPE, the same ten floats, on Postgres and in memory: ask and 
 million  10^6 finished trials in one sweep (random, Sobol, TPE): ask, memory of the service, time of a restart
 Needs pgbench of the installed Postgres.
 """
-import glob, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
+import argparse, glob, json, os, pathlib, re, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from service import Service  # noqa: E402
 
-BIN = pathlib.Path(sys.argv[1]).resolve()
 ALL = ["latency", "load", "gp", "optuna", "million"]
-WHAT = sys.argv[2:] or ALL
 PARAMETERS = {f"x{i}": {"min": 0.0, "max": 1.0} for i in range(10)}
 PG = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: int(p.split("/")[4]))[-1]
 measured = {}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bin", type=pathlib.Path, help="the directory of the programs")
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=", ".join(ALL))
+    options = parser.parse_args()
+    unknown = [word for word in options.what if word not in ALL]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(ALL)}")
+    return options.bin.resolve(), options.what or ALL
+
+
+BIN, WHAT = arguments()
 
 
 def row(what, value, must):
