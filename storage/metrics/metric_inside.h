@@ -1,13 +1,18 @@
-/* The parts of the metric store, for storage/metrics/metric_*.c only:
- *   metric_store.c  its life, and writes: packing, groups
- *   metric_live.c   last values: what run.metrics is behind on, and settling it
- *   metric_load.c   reading what is stored: chunks, tails, pieces
- *   metric_read.c   summaries, charts
- *   metric_page.c   all points of a series, page after page
- *   metric_seal.c   from the tail into chunks
- *   metric_replace.c
- *   metric_mark.c   up to where the tail is at rest
- *   metric_fsck.c */
+/* The parts of the metric store, for storage/metrics/metric_*.c only; each uses those above it.
+ *   metric_op.c       operations: statements, computations, and when none is left
+ *   metric_mark.c     up to where the tail is at rest
+ *   metric_pack.c     one write, as it goes into the tail
+ *   metric_runs.c     the runs of which something is known
+ *   metric_limit.c    how many metrics a run may have
+ *   metric_load.c     reading what is stored: chunks, tails, pieces
+ *   metric_live.c     last values: what run.metrics is behind on, and settling it
+ *   metric_seal.c     from the tail into chunks
+ *   metric_write.c    writes, in groups
+ *   metric_replace.c  other points in place of those of an attempt
+ *   metric_read.c     summaries, charts
+ *   metric_page.c     all points of a series, page after page
+ *   metric_fsck.c
+ *   metric_store.c    its life */
 #ifndef WINNOW_STORAGE_METRIC_INSIDE_H
 #define WINNOW_STORAGE_METRIC_INSIDE_H
 
@@ -56,7 +61,8 @@ struct metric_store {
   struct list unsealed;         /* of live_run, those that have waited longest first */
   struct list waiters;          /* for the next flush */
   struct list flushing;         /* waiters of the one that runs */
-  bool is_starting, asks_fresh; /* it is not known yet what an earlier process left behind, or what a doubt is about */
+  bool is_unsure; /* what is unsealed, and maybe not in run.metrics, is not all known: until it is nothing is settled */
+  bool is_asking; /* for that */
   bool is_flushing;
   uint64_t cycle; /* of flushing */
   struct loop_timer *flush_timer, *seal_timer;
@@ -72,12 +78,12 @@ struct metric_store {
   bool stopping;
   loop_fn *stopped;
   void *stopped_ctx;
-  struct loop_defer stop_check;
+  loop_fn *at_rest; /* called with the store at the end of the turn in which the last operation ends; NULL: nothing waits for that */
+  struct loop_defer rest;
 };
 
-/* What is unsealed, and maybe not in run.metrics, without this process knowing: until that is known nothing is settled. When it cannot be
- * asked for now, the flush timer tries again. */
-MUST_CHECK bool metric_ask_fresh(struct metric_store *store, struct err *err);
+/* ---- operations ---- */
+
 /* Every operation is counted from its start to its answer; the store stops when none is left. */
 void metric_op_begin(struct metric_store *store);
 void metric_op_end(struct metric_store *store);
@@ -92,6 +98,16 @@ void metric_coder_give(struct metric_store *store, struct column_coder *coder);
 /* Runs on the pool, or at the end of the turn when there is none (or it is full). `work` as in work_submit(); its `done` ends with
  * metric_op_end(). */
 void metric_compute(struct metric_store *store, struct work *work, struct loop_defer *instead);
+
+/* ---- the mark ---- */
+
+/* Around whatever adds writes to the tail, until its runs are known to be behind. */
+unsigned metric_mark_begin(struct metric_store *store);
+void metric_mark_end(struct metric_store *store, unsigned turn);
+void metric_mark_saw(struct metric_store *store, int64_t id);
+/* Something may have been written, or may yet be, that is not known of: some time later the store is unsure. */
+void metric_mark_doubt(struct metric_store *store);
+void metric_mark_tick(struct metric_store *store);
 
 /* ---- one write ---- */
 
@@ -124,9 +140,12 @@ struct metric_write {
   metric_done_fn *done;
   void *ctx;
 };
+/* Takes the keys, on failure too. */
+struct metric_write *metric_pack(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
+                                 struct buf keys, struct err *err);
 void metric_write_free(struct metric_write *write);
 
-/* ---- last values ---- */
+/* ---- runs ---- */
 
 struct live_series {
   struct fold fold;
@@ -160,43 +179,28 @@ struct live_run {
 struct live_run *live_run_find(const struct metric_store *store, struct id id);
 /* Of now the latest use; made when it is new. NULL without memory. */
 struct live_run *live_run_get(struct metric_store *store, struct id id);
-/* May these be written, as far as a run's metrics have a ceiling? ERR_TOO_LARGE: no. When that is not known here, `keys` is what the
- * database is to look at. */
-MUST_CHECK bool metric_live_takes(const struct metric_store *store, struct id run, const struct metric_rows *rows, struct buf *keys,
-                                  struct err *err);
+/* NULL without memory. */
+struct live_series *live_series_get(struct metric_store *store, struct live_run *run, struct str key);
+void live_run_set_dirty(struct metric_store *store, struct live_run *run, bool is_dirty);
+/* Holds run.metrics what is stored? */
+bool live_run_is_written(const struct live_run *run);
+/* Forgets its values. */
+void live_run_drop_series(struct metric_store *store, struct live_run *run);
+/* The run has just been written; if it has points that are not sealed, it waits for its turn. */
+void live_run_queue(struct metric_store *store, struct live_run *run);
+/* Of a run that is of no further use: forgets it. */
+void live_run_rested(struct metric_store *store, struct live_run *run);
+/* Forgets what was not used for longest, as far as there is too much and it may be forgotten. */
+void live_runs_make_room(struct metric_store *store);
+void live_runs_release(struct metric_store *store);
+
+/* ---- how many metrics a run may have ---- */
+
+/* May these be written? ERR_TOO_LARGE: no. When that is not known here, `keys` is what the database is to look at. */
+MUST_CHECK bool metric_takes(const struct metric_store *store, struct id run, const struct metric_rows *rows, struct buf *keys,
+                             struct err *err);
 /* The error of a run that would have more metrics than it may; false. */
 bool metric_too_many(const struct metric_store *store, struct id run, struct err *err);
-/* Takes the write, which is durable. */
-void metric_live_stored(struct metric_store *store, struct metric_write *write);
-/* Something was written that is not known. */
-void metric_live_behind(struct metric_store *store, struct id run);
-/* Something may have been written, or may yet be. */
-void metric_live_unknown(struct metric_store *store, struct id run);
-void metric_live_flush(struct metric_store *store);
-void metric_live_fail_waiters(struct metric_store *store, const struct err *err);
-void metric_live_release(struct metric_store *store);
-/* Of a run that is of no further use: forgets it. */
-void metric_live_rested(struct metric_store *store, struct live_run *run);
-
-/* ---- sealing ---- */
-
-void metric_seal_tick(struct metric_store *store);
-/* The run has just been written; if it has points that are not sealed, it waits for its turn. */
-void metric_seal_queue(struct metric_store *store, struct live_run *run);
-/* Begins to seal the run if it is time to. */
-void metric_seal_consider(struct metric_store *store, struct live_run *run);
-/* Begins what is due, and answers who waits for the end of all of it. */
-void metric_seal_progress(struct metric_store *store, const struct err *err);
-
-/* ---- the mark ---- */
-
-/* Around whatever adds writes to the tail, until its runs are known to be behind. */
-unsigned metric_mark_begin(struct metric_store *store);
-void metric_mark_end(struct metric_store *store, unsigned turn);
-void metric_mark_saw(struct metric_store *store, int64_t id);
-/* Something may have been written, or may yet be, that is not known of. */
-void metric_mark_doubt(struct metric_store *store);
-void metric_mark_tick(struct metric_store *store);
 
 /* ---- reading what is stored ---- */
 
@@ -284,5 +288,29 @@ struct str metric_load_piece(const struct metric_load *load, const struct chunk_
 
 /* Reads the columns of metric_chunks and its sisters into *ret. */
 void metric_chunk_row(const struct pg_reply *reply, size_t row, struct chunk_info *ret);
+
+/* ---- last values ---- */
+
+/* Takes the write, which is durable. NULL: without memory nothing is known of its run. */
+struct live_run *metric_live_stored(struct metric_store *store, struct metric_write *write);
+/* Something was written that is not known. */
+void metric_live_behind(struct metric_store *store, struct id run);
+/* Something may have been written, or may yet be. */
+void metric_live_unknown(struct metric_store *store, struct id run);
+void metric_live_flush(struct metric_store *store);
+void metric_live_fail_waiters(struct metric_store *store, const struct err *err);
+
+/* ---- sealing ---- */
+
+void metric_seal_tick(struct metric_store *store);
+/* Begins to seal the run if it is time to. */
+void metric_seal_consider(struct metric_store *store, struct live_run *run);
+/* Begins what is due, and answers who waits for the end of all of it. */
+void metric_seal_progress(struct metric_store *store, const struct err *err);
+
+/* ---- writes ---- */
+
+/* Of metric_append(): what waits is sent together. */
+MUST_CHECK bool metric_writes_init(struct metric_store *store, struct err *err);
 
 #endif

@@ -3,200 +3,13 @@
 
 enum { FLUSH_RUNS = 512, DERIVE_RUNS = 128, TIMEOUT_MS = 30000 };
 
-/* ---- runs ---- */
-
-static void set_dirty(struct metric_store *store, struct live_run *run, bool is_dirty) {
-  if (is_dirty && !run->is_dirty) {
-    list_push_back(&store->dirty, &run->dirty_node);
-    if (!run->is_writing)
-      run->dirty_ms = loop_now_ms(store->loop);
-  } else if (!is_dirty) {
-    list_remove(&run->dirty_node);
-  }
-  run->is_dirty = is_dirty;
-}
-
-static void drop_series(struct metric_store *store, struct live_run *run) {
-  size_t i = 0;
-  struct str key;
-  void *series;
-  store->stats.live_series -= run->series.count;
-  while (map_next(&run->series, &i, &key, &series))
-    mem_free(series);
-  map_release(&run->series);
-  map_init(&run->series, SIZE_MAX / 2);
-  run->is_known = false;
-}
-
-static void drop_arrived(struct live_run *run) {
-  for (struct list_node *node; (node = list_pop_front(&run->arrived));)
-    metric_write_free(LIST_ENTRY(node, struct metric_write, item.node));
-}
-
-static struct str name_of(const struct id *id) {
-  return str_n((const char *)id, sizeof *id);
-}
-
-static void drop_run(struct metric_store *store, struct live_run *run) {
-  drop_series(store, run);
-  map_release(&run->series);
-  drop_arrived(run);
-  set_dirty(store, run, false);
-  store->stats.unsealed_points -= run->fresh_points;
-  list_remove(&run->node);
-  list_remove(&run->unsealed_node);
-  map_remove(&store->runs, name_of(&run->id));
-  mem_free(run);
-}
-
-static bool is_written(const struct live_run *run) {
-  return !run->is_dirty && !run->is_writing && !run->is_loading;
-}
-
-static bool at_rest(const struct live_run *run) {
-  return is_written(run) && !run->is_sealing && run->fresh_rows == 0;
-}
-
-/* Forgets what was not used for longest, as far as it may be forgotten: of a run with unsealed points only its values. */
-static void make_room(struct metric_store *store) {
-  LIST_EACH(&store->by_use, node) {
-    if (store->stats.live_series <= store->conf.live_series_max && store->runs.count <= store->conf.live_series_max)
-      return;
-    struct live_run *run = LIST_ENTRY(node, struct live_run, node);
-    if (at_rest(run)) {
-      drop_run(store, run);
-    } else if (is_written(run)) {
-      drop_series(store, run);
-      list_remove(&run->node);
-      list_push_back(&store->bare, &run->node);
-    }
-  }
-}
-
-void metric_live_rested(struct metric_store *store, struct live_run *run) {
-  if (run->node.list == &store->bare && at_rest(run))
-    drop_run(store, run);
-}
-
-struct live_run *live_run_find(const struct metric_store *store, struct id id) {
-  return map_get(&store->runs, name_of(&id));
-}
-
-struct live_run *live_run_get(struct metric_store *store, struct id id) {
-  struct live_run *run = live_run_find(store, id);
-  if (run) {
-    list_remove(&run->node);
-    list_push_back(&store->by_use, &run->node);
-    return run;
-  }
-  run = mem_zalloc(sizeof *run);
-  if (!run || !map_put(&store->runs, name_of(&id), run, NULL)) {
-    mem_free(run);
-    return NULL;
-  }
-  run->id = id;
-  map_init(&run->series, SIZE_MAX / 2);
-  list_push_back(&store->by_use, &run->node);
-  return run;
-}
-
-void metric_live_release(struct metric_store *store) {
-  for (struct list_node *node; (node = store->by_use.first ? store->by_use.first : store->bare.first);)
-    drop_run(store, LIST_ENTRY(node, struct live_run, node));
-}
-
-static struct live_series *series_of(struct metric_store *store, struct live_run *run, struct str key) {
-  struct live_series *series = map_get(&run->series, key);
-  if (series)
-    return series;
-  series = mem_zalloc(sizeof *series);
-  if (!series || !map_put(&run->series, key, series, NULL)) {
-    mem_free(series);
-    return NULL;
-  }
-  store->stats.live_series++;
-  return series;
-}
-
-/* ---- how many metrics a run may have ---- */
-
-bool metric_too_many(const struct metric_store *store, struct id run, struct err *err) {
-  char id[ID_HEX_LEN + 1];
-  id_format(run, id);
-  err_set(err, ERR_TOO_LARGE, "a run may have at most %zu metrics, and with these the run %s would have more", store->conf.keys_max, id);
-  return err_hint(err, "a metric that is logged again and again keeps its name, and counts in its step");
-}
-
-static size_t new_keys(const struct live_run *run, const struct metric_rows *rows) {
-  size_t count = 0;
-  for (size_t i = 0; i < rows->key_count; i++)
-    count += !map_get(&run->series, rows->keys[i]);
-  return count;
-}
-
-static bool put_keys(const struct metric_rows *rows, struct buf *out, struct err *err) {
-  struct json_writer w;
-  jw_init(&w, out);
-  jw_object(&w);
-  for (size_t i = 0; i < rows->key_count; i++) {
-    jw_key_str(&w, rows->keys[i]);
-    jw_null(&w);
-  }
-  jw_object_end(&w);
-  return buf_ok(out, err);
-}
-
-bool metric_live_takes(const struct metric_store *store, struct id id, const struct metric_rows *rows, struct buf *keys, struct err *err) {
-  const struct live_run *run = live_run_find(store, id);
-  if (rows->fits)
-    return true;
-  if (rows->key_count > store->conf.keys_max)
-    return metric_too_many(store, id, err);
-  if (!run || !run->is_known)
-    return put_keys(rows, keys, err);
-  if (run->series.count + rows->key_count <= store->conf.keys_max)
-    return true;
-  size_t more = new_keys(run, rows);
-  return more == 0 || run->series.count + more <= store->conf.keys_max || metric_too_many(store, id, err);
-}
-
-struct metric_fit metric_fit(const struct metric_store *store, struct id id, struct metric_rows *rows) {
-  const struct live_run *run = live_run_find(store, id);
-  size_t known = run && run->is_known ? run->series.count : 0;
-  rows->fits = true;
-  if (known + rows->key_count <= store->conf.keys_max)
-    return (struct metric_fit){.ok = true};
-  size_t room = store->conf.keys_max - MIN_OF(known, store->conf.keys_max);
-  AUTO_FREE bool *stays = mem_array(rows->key_count, sizeof *stays);
-  struct metric_rows fitted;
-  metric_rows_init(&fitted);
-  fitted.fits = true;
-  bool ok = stays;
-  for (size_t i = 0; ok && i < rows->key_count; i++) {
-    bool is_new = !known || !map_get(&run->series, rows->keys[i]);
-    stays[i] = !is_new || room > 0;
-    room -= is_new && room > 0;
-  }
-  for (size_t i = 0; ok && i < rows->points.n; i++)
-    if (stays[rows->series[i]])
-      ok = metric_rows_add(&fitted, rows->keys[rows->series[i]], points_at(&rows->points, i));
-  if (!ok) {
-    metric_rows_release(&fitted);
-    return (struct metric_fit){.ok = false};
-  }
-  struct metric_fit fit = {.dropped = rows->points.n - fitted.points.n, .ok = true};
-  metric_rows_release(rows);
-  *rows = fitted;
-  return fit;
-}
-
 /* ---- what was written ---- */
 
 /* Adds up a write that follows what is known, in order and of the same attempt; else what is known is not enough. */
 static void add_up(struct metric_store *store, struct live_run *run, const struct metric_write *write) {
   for (size_t i = 0; i < write->delta_count && run->is_known; i++) {
     const struct metric_delta *delta = &write->deltas[i];
-    struct live_series *series = series_of(store, run, delta->key);
+    struct live_series *series = live_series_get(store, run, delta->key);
     bool follows = series && delta->in_order &&
                    (!series->fold.count || (series->attempt == write->attempt && point_cmp(delta->fold.first, series->fold.last) > 0));
     if (!follows) {
@@ -209,12 +22,12 @@ static void add_up(struct metric_store *store, struct live_run *run, const struc
   }
 }
 
-void metric_live_stored(struct metric_store *store, struct metric_write *write) {
+struct live_run *metric_live_stored(struct metric_store *store, struct metric_write *write) {
   struct live_run *run = live_run_get(store, write->run);
   if (!run) { /* no memory: nothing is known of the run until its rows are asked for */
     metric_mark_doubt(store);
     metric_write_free(write);
-    return;
+    return NULL;
   }
   int64_t now = loop_now_ms(store->loop);
   if (run->fresh_rows == 0)
@@ -223,7 +36,7 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write) 
   run->fresh_rows += write->part_count;
   run->fresh_points += (size_t)write->points;
   store->stats.unsealed_points += (size_t)write->points;
-  set_dirty(store, run, true);
+  live_run_set_dirty(store, run, true);
   if (run->is_loading) {
     list_push_back(&run->arrived, &write->item.node);
   } else {
@@ -231,8 +44,8 @@ void metric_live_stored(struct metric_store *store, struct metric_write *write) 
       add_up(store, run, write);
     metric_write_free(write);
   }
-  metric_seal_queue(store, run);
-  metric_seal_consider(store, run);
+  live_run_queue(store, run);
+  return run;
 }
 
 void metric_live_behind(struct metric_store *store, struct id id) {
@@ -243,7 +56,7 @@ void metric_live_behind(struct metric_store *store, struct id id) {
   }
   run->is_known = false;
   run->is_spoiled |= run->is_loading; /* what is being read may be from before */
-  set_dirty(store, run, true);
+  live_run_set_dirty(store, run, true);
   if (run->fresh_rows == 0)
     run->first_fresh_ms = loop_now_ms(store->loop);
 }
@@ -297,11 +110,11 @@ static void answer_all(struct list *waiters, const struct err *err) {
 /* Who waits for one run does not wait for the others of the cycle. */
 static void answer_of_runs(struct metric_store *store) {
   struct list now = {0}, *const lists[] = {&store->flushing, &store->waiters};
-  for (size_t i = 0; i < ARRAY_LEN(lists) && !store->is_starting; i++)
+  for (size_t i = 0; i < ARRAY_LEN(lists) && !store->is_unsure; i++)
     LIST_EACH(lists[i], node) {
       const struct waiter *waiter = LIST_ENTRY(node, struct waiter, node);
-      const struct live_run *run = waiter->is_of_run ? map_get(&store->runs, name_of(&waiter->run)) : NULL;
-      if (!waiter->is_of_run || (run && !is_written(run)))
+      const struct live_run *run = waiter->is_of_run ? live_run_find(store, waiter->run) : NULL;
+      if (!waiter->is_of_run || (run && !live_run_is_written(run)))
         continue;
       list_remove(node);
       list_push_back(&now, node);
@@ -317,7 +130,7 @@ static void flush_ended(struct metric_store *store, const struct err *err) {
   store->is_flushing = false;
   metric_op_end(store);
   answer_all(&store->flushing, err);
-  make_room(store);
+  live_runs_make_room(store);
   if (store->waiters.first)
     metric_live_flush(store);
 }
@@ -401,7 +214,7 @@ static void write_runs(struct flush *flush) {
     }
     put_changed(run, &json);
     run->written_ms = run->is_known ? loop_now_ms(store->loop) : run->dirty_ms;
-    set_dirty(store, run, !run->is_known);
+    live_run_set_dirty(store, run, !run->is_known);
     run->is_writing = true;
     whole[count] = run->is_derived && run->is_replaced;
     run->is_derived = false;
@@ -468,7 +281,7 @@ static bool derive_series(struct metric_store *store, const struct metric_load *
   struct live_run *run = live_run_find(store, stored->run);
   if (!run || !run->is_loading || stored->view.count == 0)
     return true;
-  struct live_series *series = series_of(store, run, stored->key);
+  struct live_series *series = live_series_get(store, run, stored->key);
   if (!series)
     return err_no_memory(err);
   *series = (struct live_series){.attempt = stored->view.parts[stored->view.count - 1].attempt, .changed = true};
@@ -553,7 +366,7 @@ static bool start_derive(struct flush *flush, const struct id *runs, size_t coun
   }
   for (size_t i = 0; i < count; i++) {
     struct live_run *run = live_run_find(store, runs[i]);
-    drop_series(store, run);
+    live_run_drop_series(store, run);
     run->is_loading = true;
   }
   return true;
@@ -602,7 +415,7 @@ static void begin_cycle(void *ctx) {
 }
 
 void metric_live_flush(struct metric_store *store) {
-  if (store->is_starting || store->is_flushing || (!store->dirty.first && !store->waiters.first))
+  if (store->is_unsure || store->is_flushing || (!store->dirty.first && !store->waiters.first))
     return;
   store->is_flushing = true;
   store->cycle++;
@@ -613,11 +426,11 @@ void metric_live_flush(struct metric_store *store) {
 }
 
 static bool is_behind(const struct live_run *run) {
-  return run && !is_written(run);
+  return run && !live_run_is_written(run);
 }
 
 bool metric_is_behind(const struct metric_store *store, struct id id) {
-  return store->is_starting || is_behind(live_run_find(store, id));
+  return store->is_unsure || is_behind(live_run_find(store, id));
 }
 
 static void answer_now(void *ctx) {
@@ -650,7 +463,7 @@ static bool settle(struct metric_store *store, const struct id *id, bool is_impa
   struct live_run *run = id ? live_run_find(store, *id) : NULL;
   bool is_dirty = id ? run && run->is_dirty : store->dirty.first != NULL;
   bool is_writing = id ? run && (run->is_writing || run->is_loading) : store->is_flushing;
-  if (is_dirty || store->is_starting) {
+  if (is_dirty || store->is_unsure) {
     if (run && is_dirty) { /* it goes first */
       list_remove(&run->dirty_node);
       list_push_front(&store->dirty, &run->dirty_node);

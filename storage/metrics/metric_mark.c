@@ -1,4 +1,3 @@
-#include "base/log.h"
 #include "storage/metrics/metric_inside.h"
 
 enum { TIMEOUT_MS = 30000 };
@@ -58,24 +57,17 @@ static void move(struct metric_store *store) {
   metric_op_begin(store);
 }
 
-/* The time of doubt is over. */
-static void ask_again(struct metric_store *store) {
-  struct err ignored;
-  store->mark.in_doubt = false;
-  if (!metric_ask_fresh(store, &ignored))
-    log_debug("storage", NULL, "unsealed points cannot be asked for yet: %s", ignored.text);
-}
-
 /* Ids grow, so when all writes that had begun when an id was seen are known of, every row up to it is. From then on the mark waits for what
  * is known. */
 void metric_mark_tick(struct metric_store *store) {
   struct metric_mark *mark = &store->mark;
   unsigned other = 1 - mark->turn;
   int64_t now = loop_now_ms(store->loop);
-  if (store->is_starting || store->stopping || mark->is_moving || mark->under_way[other] || (mark->in_doubt && now < mark->doubt_ms))
+  if (store->is_unsure || store->stopping || mark->is_moving || mark->under_way[other] || (mark->in_doubt && now < mark->doubt_ms))
     return;
-  if (mark->in_doubt) {
-    ask_again(store);
+  if (mark->in_doubt) { /* its time is over */
+    mark->in_doubt = false;
+    store->is_unsure = true;
   } else if (!mark->next && mark->seen > mark->at) {
     mark->next = mark->seen;
     mark->turn = other;

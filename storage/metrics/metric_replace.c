@@ -82,7 +82,7 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
     run->fresh_rows += r->row_count; /* besides what came meanwhile; what was taken is counted until the run is sealed */
     run->fresh_points += points;
     r->store->stats.unsealed_points += points;
-    metric_seal_queue(r->store, run);
+    live_run_queue(r->store, run);
   }
   metric_live_behind(r->store, r->what.run);
   end(r, NULL);

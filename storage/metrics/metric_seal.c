@@ -91,10 +91,10 @@ static void seal_ended(struct seal *seal, const struct err *failed) {
       run->first_fresh_ms = seal->begun_ms;
     run->retry_ms = err ? loop_now_ms(store->loop) + RETRY_MS : 0;
     if (run->fresh_rows) {
-      metric_seal_queue(store, run);
+      live_run_queue(store, run);
       metric_seal_consider(store, run);
     }
-    metric_live_rested(store, run);
+    live_run_rested(store, run);
   }
   if (err) {
     char id[ID_HEX_LEN + 1];
@@ -576,7 +576,7 @@ static void on_left(void *ctx, const struct pg_reply *reply) {
       run_left(store, run, leaving->runs[i].points);
     if (run->fresh_rows)
       list_push_front(&store->unsealed, &run->unsealed_node);
-    metric_live_rested(store, run);
+    live_run_rested(store, run);
   }
   mem_free(leaving);
   metric_seal_progress(store, ok ? NULL : &err);
@@ -631,13 +631,6 @@ void metric_seal_consider(struct metric_store *store, struct live_run *run) {
     return;
   if (!start_seal(store, run, &err))
     run->retry_ms = loop_now_ms(store->loop) + RETRY_MS;
-}
-
-void metric_seal_queue(struct metric_store *store, struct live_run *run) {
-  run->queued_ms = loop_now_ms(store->loop);
-  list_remove(&run->unsealed_node);
-  if (run->fresh_rows && !run->is_sealing)
-    list_push_back(&store->unsealed, &run->unsealed_node);
 }
 
 /* Those that were written less than the idle time ago are taken care of with their next write, or later. */
