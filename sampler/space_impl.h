@@ -63,7 +63,5 @@ bool space_find_variable(void *ctx, struct str name, unsigned *ret_variable, enu
 
 /* Reads one value of a parameter; what is wrong is told without its name ("must be from 0 to 1"). */
 bool space_value_from_json(const struct space *space, size_t param, const json_t *value, double *ret_value, struct err *err);
-/* Is it the same value, of the same type? Whole and fractional numbers differ in type. */
-bool space_json_same(const json_t *a, const json_t *b);
 
 #endif

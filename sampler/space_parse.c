@@ -347,12 +347,6 @@ static bool parse_number_param(struct builder *b, const struct keys *keys, const
 
 /* ---- choices ---- */
 
-bool space_json_same(const json_t *a, const json_t *b) {
-  if (json_typeof(a) != json_typeof(b))
-    return false;
-  return json_is_real(a) ? json_real_value(a) == json_real_value(b) : json_equal(a, b);
-}
-
 /* Every value once, also in long lists: through a map from the value's text and type to its place. */
 static bool check_distinct(struct builder *b, const json_t *values, const char *path) {
   struct map seen;

@@ -83,10 +83,17 @@ static bool no_such_choice(const struct space_param *param, struct err *err) {
   return err_set(err, ERR_INVALID, "must be %s%s", cells > 1 ? "one of " : "", buf_text(&known));
 }
 
+/* The same value, of the same type? Whole and fractional numbers differ in type. */
+static bool is_same_json(const json_t *a, const json_t *b) {
+  if (json_typeof(a) != json_typeof(b))
+    return false;
+  return json_is_real(a) ? json_real_value(a) == json_real_value(b) : json_equal(a, b);
+}
+
 static bool choice_from_json(const struct space_param *param, const json_t *value, double *ret, struct err *err) {
   size_t alike = 0;
   for (uint64_t k = 0; k < param->public.cells; k++)
-    if (space_json_same(param->choices[k], value)) {
+    if (is_same_json(param->choices[k], value)) {
       *ret = (double)k;
       return true;
     }
@@ -155,7 +162,7 @@ static bool read_alternative(struct reader *r, const struct space_node *node, co
   struct reader then = *r;
   for (uint64_t k = 0; k < cells; k++) {
     if (!node->alternatives[k]) {
-      if (!space_json_same(r->space->params[node->param].choices[k], value))
+      if (!is_same_json(r->space->params[node->param].choices[k], value))
         continue;
     } else {
       struct err *err = r->err;

@@ -1,5 +1,5 @@
 /* Azure ML sweep jobs (version 2 YAML). */
-#include "sweeper/file/sweep_import.h"
+#include "sweeper/file/import.h"
 
 /* ---- the command: one line with ${{…}} in it, split into arguments ---- */
 

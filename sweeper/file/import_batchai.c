@@ -2,7 +2,7 @@
  * stand beside it. */
 #include <math.h>
 
-#include "sweeper/file/sweep_import.h"
+#include "sweeper/file/import.h"
 
 struct numeric {
   const struct ynode *start_node, *end_node;

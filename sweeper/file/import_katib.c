@@ -1,7 +1,7 @@
 /* kubeflow.org/v1beta1 Experiments. All numbers in them are strings. */
 #include <math.h>
 
-#include "sweeper/file/sweep_import.h"
+#include "sweeper/file/import.h"
 
 /* ---- objective ---- */
 
