@@ -7,7 +7,7 @@ sys.path[:0] = [str(ROOT / "support"), str(ROOT / "conformance")]
 import run as conformance  # noqa: E402
 from service import Service  # noqa: E402
 
-PROGRAM = sys.argv.pop(1)
+PROGRAM = os.path.abspath(sys.argv.pop(1))
 
 
 class Wire(unittest.TestCase):
@@ -252,7 +252,9 @@ class Beginning(unittest.TestCase):
             service.close()
 
     def test_what_an_artifact_root_becomes(self):
-        here = os.getcwd()
+        self.addCleanup(os.chdir, os.getcwd())  # a relative root is made where the service is started
+        here = os.path.realpath(self.enterContext(tempfile.TemporaryDirectory(prefix="winnow-e2e-root-")))
+        os.chdir(here)
         for root, expected in (("s3://bucket?creds=mine#part", "s3://bucket/0?creds=mine#part"), ("some/where", f"{here}/some/where/0"),
                                ("file:some/where?a=b", f"file://{here}/some/where/0?a=b")):
             with self.subTest(root), Service(PROGRAM, arguments=["--artifact-root", root]) as s:
