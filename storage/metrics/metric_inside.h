@@ -1,4 +1,4 @@
-/* The parts of the metric store, for storage/metrics/metric_*.c only; each uses those above it.
+/* The parts of the metric store, for storage/metrics/metric_*.c only; each calls those above it.
  *   metric_op.c       operations: statements, computations, and when none is left
  *   metric_mark.c     up to where the tail is at rest
  *   metric_pack.c     one write, as it goes into the tail
@@ -107,6 +107,7 @@ void metric_mark_end(struct metric_store *store, unsigned turn);
 void metric_mark_saw(struct metric_store *store, int64_t id);
 /* Something may have been written, or may yet be, that is not known of: some time later the store is unsure. */
 void metric_mark_doubt(struct metric_store *store);
+/* Now and then. It may leave the store unsure: then what is unsealed is to be asked for. */
 void metric_mark_tick(struct metric_store *store);
 
 /* ---- one write ---- */
@@ -140,8 +141,8 @@ struct metric_write {
   metric_done_fn *done;
   void *ctx;
 };
-/* Takes the keys, on failure too. */
-struct metric_write *metric_pack(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
+/* Takes the keys, on failure too. NULL without memory. */
+MUST_CHECK struct metric_write *metric_pack(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
                                  struct buf keys, struct err *err);
 void metric_write_free(struct metric_write *write);
 
@@ -196,7 +197,8 @@ void live_runs_release(struct metric_store *store);
 
 /* ---- how many metrics a run may have ---- */
 
-/* May these be written? ERR_TOO_LARGE: no. When that is not known here, `keys` is what the database is to look at. */
+/* May these be written? ERR_TOO_LARGE: no. When that is not known here, `keys` is what the database is to look at; it stays
+ * the caller's. */
 MUST_CHECK bool metric_takes(const struct metric_store *store, struct id run, const struct metric_rows *rows, struct buf *keys,
                              struct err *err);
 /* The error of a run that would have more metrics than it may; false. */
@@ -291,7 +293,8 @@ void metric_chunk_row(const struct pg_reply *reply, size_t row, struct chunk_inf
 
 /* ---- last values ---- */
 
-/* Takes the write, which is durable. NULL: without memory nothing is known of its run. */
+/* Takes the write, which is durable. Returns its run, which may be due now: metric_seal_consider(). NULL: without memory nothing is known of
+ * it. */
 struct live_run *metric_live_stored(struct metric_store *store, struct metric_write *write);
 /* Something was written that is not known. */
 void metric_live_behind(struct metric_store *store, struct id run);

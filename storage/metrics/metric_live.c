@@ -453,7 +453,7 @@ static void limit_patience(struct waiter *waiter) {
 }
 
 static bool settle(struct metric_store *store, const struct id *id, bool is_impatient, metric_done_fn *done, void *ctx, struct err *err) {
-  if (!store->pg)
+  if (!store->pg || (store->stopping && store->is_unsure && !store->is_asking))
     return err_set(err, ERR_CANCELLED, "the service is stopping");
   struct waiter *waiter = mem_zalloc(sizeof *waiter);
   if (!waiter)

@@ -15,7 +15,7 @@ struct metric_store_conf metric_store_conf_default(void) {
   };
 }
 
-/* ---- what an earlier process left ---- */
+/* ---- what is not known: what an earlier process left, or a doubt is about ---- */
 
 /* Some of what is there may be known of already, and some of what is known be sealed by now. */
 static size_t count_with(const struct live_run *run, size_t known, size_t there) {
@@ -59,7 +59,7 @@ static bool ask_fresh(struct metric_store *store, struct err *err) {
   return true;
 }
 
-/* When it cannot be asked for now, the flush timer tries again. */
+/* When it cannot be asked for now, a timer tries again. */
 static void ask_if_unsure(struct metric_store *store) {
   struct err ignored;
   if (store->is_unsure && !store->is_asking && !store->stopping && !ask_fresh(store, &ignored))
@@ -131,6 +131,11 @@ void metric_store_stop(struct metric_store *store, loop_fn *done, void *ctx) {
   store->stopped_ctx = ctx;
   store->at_rest = check_stop;
   loop_timer_stop(store->seal_timer);
+  if (store->is_unsure && !store->is_asking) { /* and nobody asks any more */
+    struct err err;
+    err_set(&err, ERR_CANCELLED, "the service is stopping");
+    metric_live_fail_waiters(store, &err);
+  }
   loop_defer(store->loop, &store->rest, check_stop, store);
 }
 

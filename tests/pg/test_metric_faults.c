@@ -1,4 +1,5 @@
 /* The metric store on a real Postgres, when things go wrong: bits flip, the store is given up, the server dies. */
+#include <libpq-fe.h>
 #include <signal.h>
 
 #include "tests/support/metric_scene.h"
@@ -121,6 +122,43 @@ static void given_up(void **state UNUSED) {
   scene_open_store(&conf);
 }
 
+static void set_done(void *ctx) {
+  *(bool *)ctx = true;
+}
+
+/* What an earlier process left cannot be asked for; who waits for that, and comes after, does not keep the store from stopping. */
+static void stops_while_unsure(void **state UNUSED) {
+  struct metric_store_conf conf = scene_eager();
+  struct answer first = {.done = false}, second = {.done = false};
+  struct err err;
+  bool stopped = false;
+  scene_close_store();
+  conf.flush_ms = 3600 * 1000;
+  PGconn *other = PQconnectdb(scene.cluster.conninfo);
+  PQclear(PQexec(other, "begin"));
+  PQclear(PQexec(other, "lock table winnow.metric_tail in access exclusive mode"));
+  scene_open_store(&conf);
+  assert_true(metric_settle(scene.store, NULL, scene_on_answer, &first, &err));
+  for (int patience = 0; patience < 600 && !first.done; patience++) {
+    pg_cluster_int(&scene.cluster, "select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event_type = 'Lock'");
+    loop_for(scene.cluster.loop, 100);
+  }
+  assert_true(first.done);
+  assert_false(first.ok);
+  bool waits = metric_settle(scene.store, NULL, scene_on_answer, &second, &err);
+  metric_store_stop(scene.store, set_done, &stopped);
+  struct answer late = {.done = false};
+  assert_false(metric_settle(scene.store, NULL, scene_on_answer, &late, &err));
+  loop_until(scene.cluster.loop, &stopped, 20000);
+  assert_true(stopped);
+  assert_int_equal(second.done, waits);
+  PQfinish(other);
+  metric_store_free(scene.store);
+  pg_pool_free(scene.pool);
+  loop_for(scene.cluster.loop, 1);
+  scene_open_store(&conf);
+}
+
 /* ---- when the server dies ---- */
 
 enum { WRITERS = 8 };
@@ -215,6 +253,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_flipped_bit, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(after_a_crash, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(given_up, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(stops_while_unsure, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(server_dies, scene_set_up, scene_tear_down),
   };
   return cmocka_run_group_tests(tests, scene_start, scene_stop);
