@@ -89,14 +89,14 @@ def main():
     parser.add_argument("--minutes", type=float, default=0, help="begin nothing after so long")
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
-    done, until = done_in(args.out), time.time() + 60 * args.minutes
+    done, unsuited, until = done_in(args.out), set(), time.time() + 60 * args.minutes
     chosen = [p for p in suite.problems(args.suite) if not args.problems or p.name in args.problems.split(",")]
     with open(args.out, "a") as out:
         for name in args.methods.split(","):
             label = (args.label + "-" if args.label else "") + (name.replace("http-", "") if args.as_direct else name) + ("@%d" % args.workers if args.workers > 1 else "")
             for seed in seeds_of(args.seeds):
                 for problem in chosen:
-                    if (problem.name, label, seed) in done:
+                    if (problem.name, label, seed) in done or (problem.name, label) in unsuited:
                         continue
                     if args.minutes and time.time() > until:
                         return
@@ -104,6 +104,7 @@ def main():
                         steps, ms = run_study(methods.make(name, args), problem, seed, args.workers)
                     except methods.Unsuited as why:
                         print("%s, %s: %s" % (label, problem.name, why), file=sys.stderr)
+                        unsuited.add((problem.name, label))
                         continue
                     out.write(json.dumps({"problem": problem.name, "method": label, "seed": seed, "ms": round(ms, 3), "best": steps}) + "\n")
                     out.flush()

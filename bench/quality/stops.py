@@ -10,7 +10,8 @@ counts. The time of a rule is when its regret is as low as the final one without
 random search. `area` is the mean regret over the time, as a share of that without a rule, from when both have one.
 
 The rule `oracle` is none that could be had: it knows how every trial would end, and from a fifteenth of the epochs on stops each that would not become the
-best. It bounds what can be saved from there on; the sampler knows no more than with other rules, and less from trials that went on.
+best. It bounds what can be saved from there on; the sampler knows no more than with other rules, and less from trials that went on. With `oracle-told` the
+sampler, too, knows how each would have ended, for nothing: no rule that begins there, whatever it foretells, can be better but by chance.
 """
 
 import argparse
@@ -40,6 +41,7 @@ RULES = {
     "hyperband": lambda epochs: {"type": "hyperband", "min_iter": round(epochs / 15), "eta": 3, "brackets": 3},
     "median": lambda epochs: {"type": "median"},
     "oracle": lambda epochs: None,
+    "oracle-told": lambda epochs: None,
 }
 
 
@@ -51,8 +53,9 @@ def make(name, sampler, problem, args):
     return methods.Http(sampler, args.winnow, rule) if args.http else methods.Direct(sampler, args.program, rule)
 
 
-def run_study(method, problem, seed, foreseen_from=None):
-    """[[time, regret], ..] as shares of the whole time, and what was done. From the epoch `foreseen_from` on nothing goes on that will not be the best."""
+def run_study(method, problem, seed, foreseen_from=None, told=False):
+    """[[time, regret], ..] as shares of the whole time, and what was done. From the epoch `foreseen_from` on nothing goes on that will not be the best;
+    `told`: the sampler hears how it would have ended."""
     curves = problem.curves
     end = TRAININGS * float(np.mean(curves.seconds[:, -1]))
     method.begin(problem, seed, trials=5000)
@@ -85,7 +88,10 @@ def run_study(method, problem, seed, foreseen_from=None):
                 steps.append([round(now / end, 5), float("%.6g" % (best - problem.best))])
             start(now)
         elif not going:
-            method.tell(handle, float(1 - accuracy[epoch]), stopped_at=epoch + 1)
+            if told:
+                method.tell(handle, error)
+            else:
+                method.tell(handle, float(1 - accuracy[epoch]), stopped_at=epoch + 1)
             used += now - since
             wasted += now - since
             start(now)
@@ -107,8 +113,8 @@ def go(args):
                     label = "optuna+" + name[7:] if name.startswith("optuna-") else sampler + "+" + name
                     if (problem.name, label, seed) in done:
                         continue
-                    foreseen_from = round(problem.curves.epochs / 15) if name == "oracle" else None
-                    steps, counts = run_study(make(name, sampler, problem, args), problem, seed, foreseen_from)
+                    foreseen_from = round(problem.curves.epochs / 15) if name.startswith("oracle") else None
+                    steps, counts = run_study(make(name, sampler, problem, args), problem, seed, foreseen_from, told=name == "oracle-told")
                     out.write(json.dumps({"problem": problem.name, "method": label, "seed": seed, **counts, "best": steps}) + "\n")
                     out.flush()
 
