@@ -69,6 +69,10 @@ class Results:
                 found = these if found is None else found & these
         return sorted(found or [])
 
+    def compared(self, method):
+        """Those of its seeds that random search has too: tables and pictures show all methods on the same seeds, as far as they have them."""
+        return sorted(set(self.seeds([method])) & set(self.seeds([RANDOM])))
+
     def is_whole(self, method):
         """Does it have every problem, with seeds enough for a table of medians?"""
         return len(self.best.get(method, {})) == len(self.problems) and len(self.seeds([method])) >= SEEDS_LEAST
@@ -81,9 +85,9 @@ class Results:
 
 
 def scores(results, methods, trials=TRIALS):
-    """The methods' scores by line. Medians are over all the seeds that a method has, which need not be the same for all."""
+    """The methods' scores by line. Slow methods may have fewer seeds than others."""
     all_of = (RANDOM, *methods)
-    seeds, lines = {m: results.seeds([m]) for m in all_of}, {}
+    seeds, lines = {m: results.compared(m) for m in all_of}, {}
     for name in results.common(all_of):
         p = results.problems[name]
         base, *found = (np.median(results.array(m, name, seeds[m])[:, trials]) - p.best for m in all_of)
@@ -136,7 +140,7 @@ def report(results, methods, against):
     out.append("%d problems in %d lines; score 0: the optimum, 1: random search.\n" % (len(results.common([*methods, RANDOM])), len(table)))
     out.append("| after 100 trials | " + " | ".join(name_of(m) for m in methods) + " |")
     out.append("| --- |" + " --- |" * len(methods))
-    out.append("| seeds | " + " | ".join("%d" % len(results.seeds([m])) for m in methods) + " |")
+    out.append("| seeds | " + " | ".join("%d" % len(results.compared(m)) for m in methods) + " |")
     for line, row in table.items():
         low = row.min()
         out.append("| %s | " % line + " | ".join(("**%.3f**" if v == low else "%.3f") % v for v in row) + " |")
@@ -193,7 +197,7 @@ def draw_progress(results, methods):
         for n in names:
             low = results.problems[n].best
             base = np.median(results.array(RANDOM, n, results.seeds([RANDOM]))[:, TRIALS]) - low
-            lines.setdefault(results.problems[n].line, []).append((np.median(results.array(m, n, results.seeds([m])), axis=0) - low) / base)
+            lines.setdefault(results.problems[n].line, []).append((np.median(results.array(m, n, results.compared(m)), axis=0) - low) / base)
         mean = np.mean([np.mean(rows, axis=0) for rows in lines.values()], axis=0)
         colour = "#999" if m == RANDOM else COLOURS[k % len(COLOURS)]
         points = " ".join("%.1f,%.1f" % (x_of(t), y_of(mean[t])) for t in range(1, TRIALS + 1))
