@@ -41,32 +41,16 @@ bool metric_takes(const struct metric_store *store, struct id id, const struct m
   return more == 0 || run->series.count + more <= store->conf.keys_max || metric_too_many(store, id, err);
 }
 
-struct metric_fit metric_fit(const struct metric_store *store, struct id id, struct metric_rows *rows) {
+size_t metric_fit(const struct metric_store *store, struct id id, const struct metric_rows *rows, bool *stays) {
   const struct live_run *run = live_run_find(store, id);
   size_t known = run && run->is_known ? run->series.count : 0;
-  rows->fits = true;
-  if (known + rows->key_count <= store->conf.keys_max)
-    return (struct metric_fit){.ok = true};
   size_t room = store->conf.keys_max - MIN_OF(known, store->conf.keys_max);
-  AUTO_FREE bool *stays = mem_array(rows->key_count, sizeof *stays);
-  struct metric_rows fitted;
-  metric_rows_init(&fitted);
-  fitted.fits = true;
-  bool ok = stays;
-  for (size_t i = 0; ok && i < rows->key_count; i++) {
+  size_t refused = 0;
+  for (size_t i = 0; i < rows->key_count; i++) {
     bool is_new = !known || !map_get(&run->series, rows->keys[i]);
     stays[i] = !is_new || room > 0;
     room -= is_new && room > 0;
+    refused += !stays[i];
   }
-  for (size_t i = 0; ok && i < rows->points.n; i++)
-    if (stays[rows->series[i]])
-      ok = metric_rows_add(&fitted, rows->keys[rows->series[i]], points_at(&rows->points, i));
-  if (!ok) {
-    metric_rows_release(&fitted);
-    return (struct metric_fit){.ok = false};
-  }
-  struct metric_fit fit = {.dropped = rows->points.n - fitted.points.n, .ok = true};
-  metric_rows_release(rows);
-  *rows = fitted;
-  return fit;
+  return refused;
 }

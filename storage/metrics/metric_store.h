@@ -80,13 +80,9 @@ enum { METRIC_CURRENT = 0, METRIC_UNOWNED = -1 };
 MUST_CHECK bool metric_append(struct metric_store *store, struct id run, int32_t attempt, const struct metric_rows *rows,
                               metric_done_fn *done, void *ctx, struct err *err);
 
-/* For what is read from jobs, whom nobody can tell of an error: takes out of the rows what would give the run more metrics than it may
- * have, as far as that is known at the moment; then they are stored without asking that again. */
-struct metric_fit {
-  size_t dropped; /* points */
-  bool ok;        /* else there was no memory, and the rows are as they were */
-};
-struct metric_fit metric_fit(const struct metric_store *store, struct id run, struct metric_rows *rows);
+/* For what is read from jobs, whom nobody can tell of an error: of each key of the rows whether the run may have it, as far as that is known
+ * at the moment. How many it may not; without these the rows may say `fits`, and are stored without asking that again. */
+size_t metric_fit(const struct metric_store *store, struct id run, const struct metric_rows *rows, bool *stays);
 
 /* The same as part of a transaction of the caller's: make, put into a batch, run the batch, then tell what came of it. */
 struct metric_write;

@@ -155,9 +155,9 @@ class RunLimits(unittest.TestCase):
         self.assertEqual(answers[1].status, 400, answers)
         self.assertIn("and of those 32 MiB", answers[1].json["message"])
 
-    def test_what_a_job_prints_and_writes(self):
-        """What it may not have is left out, and told once; the job goes on, and so do its other metrics."""
-        work = self.s.home / "work"
+    def fill_by_job(self, goal):
+        """The trial of a job that prints and writes more metrics than a run may have."""
+        work = self.s.home / goal
         work.mkdir()
         (work / "job.py").write_text(textwrap.dedent("""
             import json, os, time, urllib.request
@@ -177,12 +177,17 @@ class RunLimits(unittest.TestCase):
                 time.sleep(1)
             print("epoch 3 loss=0.125 accuracy=0.75", flush=True)
             """))
-        spec = {"name": "full", "metric": {"name": "loss", "goal": "minimize"}, "method": "grid", "parameters": {"a": {"values": [1]}},
+        spec = {"name": f"full of {goal}", "metric": {"name": goal, "goal": "minimize"}, "method": "grid", "parameters": {"a": {"values": [1]}},
                 "command": ["python3", "job.py"], "workdir": str(work), "workdir_mode": "inplace",
                 "metrics_from": [{"file": "log.json"}]}
         sweep = self.s.post("/api/v1/sweeps", spec).json["id"]
-        wait(lambda: self.s.get(f"/api/v1/sweeps/{sweep}").json["state"] == "FINISHED", "its end", 120)
+        wait(lambda: self.s.get(f"/api/v1/sweeps/{sweep}").json["state"] in ("FINISHED", "FAILED"), "its end", 120)
         (trial,) = self.s.get(f"/api/v1/sweeps/{sweep}/trials").json["items"]
+        return trial
+
+    def test_what_a_job_prints_and_writes(self):
+        """What it may not have is left out, and told once; the job goes on, and so do its other metrics."""
+        trial = self.fill_by_job("loss")
         self.assertEqual((trial["state"], trial["value"]), ("FINISHED", 0.125), trial)
         run = self.read(trial["run_id"])
         self.assertEqual(run["metrics"]["loss"]["count"], 3)
@@ -191,6 +196,11 @@ class RunLimits(unittest.TestCase):
         self.assertEqual(len(events), 1, events)
         self.assertEqual(events[0]["reason"], f"a run may have at most {METRICS} metrics: points of others, in output and metric files, are left out")
         self.assertIn("accuracy=0.75", self.s.get(f"/api/v1/runs/{trial['run_id']}/logs/stdout").body.decode())
+
+    def test_a_goal_that_is_left_out(self):
+        """What is not stored is not heard: else it were gone with the service."""
+        trial = self.fill_by_job("accuracy")
+        self.assertEqual((trial["state"], trial["value"]), ("FAILED", None), trial)
 
 
 if __name__ == "__main__":

@@ -87,27 +87,23 @@ static void at_once(void **state UNUSED) {
   assert_int_equal(stored_keys(), 0);
 }
 
-/* What is read from jobs: the points of keys that are there, and of others as long as there is room. */
-static void fitted(void **state UNUSED) {
+static size_t refuse(size_t run, int from, int to, bool *stays) {
   struct metric_rows rows;
+  draw(from, to, &rows);
+  size_t refused = metric_fit(scene.store, scene.run_ids[run], &rows, stays);
+  metric_rows_release(&rows);
+  return refused;
+}
+
+/* What is read from jobs: keys that are there, and others as long as there is room. */
+static void fitted(void **state UNUSED) {
+  bool stays[KEYS_MAX + 3];
   assert_int_equal(write_keys(0, KEYS_MAX - 1), ERR_NONE);
   settle();
-  draw(KEYS_MAX - 2, KEYS_MAX + 2, &rows);
-  struct metric_fit fit = metric_fit(scene.store, scene.run_ids[0], &rows);
-  assert_true(fit.ok);
-  assert_int_equal(fit.dropped, 2);
-  assert_int_equal(rows.key_count, 2);
-  assert_int_equal(rows.points.n, 2);
-  assert_true(str_is(rows.keys[1], key_texts[KEYS_MAX - 1]));
-  metric_rows_release(&rows);
-  draw(0, KEYS_MAX, &rows);
-  fit = metric_fit(scene.store, scene.run_ids[0], &rows);
-  assert_int_equal(fit.dropped, 0);
-  metric_rows_release(&rows);
-  draw(0, KEYS_MAX + 3, &rows); /* of a run of which nothing is known */
-  fit = metric_fit(scene.store, scene.run_ids[1], &rows);
-  assert_int_equal(fit.dropped, 3);
-  metric_rows_release(&rows);
+  assert_int_equal(refuse(0, KEYS_MAX - 2, KEYS_MAX + 2, stays), 2);
+  assert_true(stays[0] && stays[1] && !stays[2] && !stays[3]);
+  assert_int_equal(refuse(0, 0, KEYS_MAX, stays), 0);
+  assert_int_equal(refuse(1, 0, KEYS_MAX + 3, stays), 3); /* of a run of which nothing is known */
 }
 
 static bool is_first(const void *ctx UNUSED, struct str key) {

@@ -12,9 +12,9 @@ struct found_write {
   struct metric_write *write; /* NULL: there is nothing to store */
   size_t at;                  /* of its statement in the batch */
 };
-/* Adds the points to the batch. What a run may not have is left out, which is told once, as an event of the run: for that neither the job
- * ends nor its output stays untaken. */
-MUST_CHECK bool found_write_put(struct log_store *store, struct id run, int32_t attempt, const struct found_points *found,
+/* Adds the points to the batch. What a run may not have is left out of what was found, which is told once, as an event of the run: for that
+ * neither the job ends nor its output stays untaken. */
+MUST_CHECK bool found_write_put(struct log_store *store, struct id run, int32_t attempt, struct found_points *found,
                                 struct found_write *ret, struct pg_batch *batch, struct err *err);
 /* What came of it, told once where it was added; `reply` of the batch, or NULL where it was not run. False: not stored. */
 MUST_CHECK bool found_write_done(struct found_write *found, const struct pg_reply *reply, struct err *err);
