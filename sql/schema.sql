@@ -101,7 +101,9 @@ CREATE FUNCTION winnow.logged_model_purge(gone uuid, before bigint, files text) 
     LANGUAGE plpgsql
     AS $$
 begin
-  delete from logged_model where id = gone and deleted_at <= before;
+  perform from experiment where id = (select experiment_id from logged_model where id = gone) for share; -- nobody restores it meanwhile
+  delete from logged_model m where m.id = gone
+    and (m.deleted_at <= before or exists (select from experiment e where e.id = m.experiment_id and e.deleted_at <= before));
   if not found then
     return false;
   end if;

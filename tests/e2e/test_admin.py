@@ -147,6 +147,29 @@ class Purge(Case):
         self.assertEqual(self.sql("select count(*) from winnow.experiment where name = 'gone'"), "0")
         self.make_run(experiment="gone")  # the name is free again
 
+    def test_logged_models_go_with_their_experiment(self):
+        protocol, experiment = "/api/2.0/mlflow/", self.s.post("/api/v1/experiments", {"name": "forests"}).json["id"]
+        models = [self.s.post(protocol + "logged-models", {"experiment_id": experiment, "name": "forest"}).json["model"]["info"] for _ in range(2)]
+        for model in models:
+            path = model["artifact_uri"].split(":/", 1)[1]
+            self.assertEqual(self.s.request("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}/weights.bin", b"w" * 1000).status, 200)
+        self.s.post("/api/v1/models", {"name": "kept"})
+        source = {"name": "kept", "source": "models:/" + models[0]["model_id"]}
+        self.assertEqual(self.s.post(protocol + "model-versions/create", source).status, 200)
+        self.assertEqual(self.work("purge", {"older_than": 0})[1]["logged_models"], 0)
+        self.s.request("DELETE", f"/api/v1/experiments/{experiment}")
+        self.assertEqual(self.s.request("PATCH", f"/api/v1/experiments/{experiment}", {"deleted": False}).status, 200)
+        self.assertEqual(self.work("purge", {"older_than": 0})[1]["logged_models"], 0)
+        self.s.request("DELETE", f"/api/v1/experiments/{experiment}")
+        self.assertEqual(self.work("purge", {"older_than": 3600_000})[1]["logged_models"], 0)
+        items, _ = self.work("purge", {"older_than": 0, "dry_run": True})
+        self.assertEqual([item["kind"] for item in items], ["logged_model", "logged_model", "experiment"])
+        summary = self.work("purge", {"older_than": 0})[1]
+        self.assertEqual((summary["logged_models"], summary["experiments"], summary["directories"]), (2, 1, 2))
+        self.assertEqual(list((self.s.data / "artifacts").glob("*/models/m-*")), [])
+        self.assertTrue(self.s.post("/api/v1/models/kept/versions/1/verify").json["ok"])
+        self.assertEqual(self.s.post("/api/v1/experiments", {"name": "forests"}).status, 201)
+
     def test_a_purge_that_was_cut_short_is_finished_by_the_next_start(self):
         run = self.make_run()
         directory = self.directory(run).parent
