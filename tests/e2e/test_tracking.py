@@ -101,6 +101,21 @@ class Tracking(unittest.TestCase):
         self.s.post("/api/v1/models", {"name": "without versions"})
         self.assertEqual(self.s.get("/api/v1/models/without%20versions/versions").json, {"items": [], "next": None})
 
+    def test_no_version_of_no_files(self):
+        """Where files were, or are on their way, is a directory; a version of it would be of whatever comes to lie there later."""
+        run = self.s.post("/api/v1/runs", {"experiment": "emptied"}).json["id"]
+        self.s.post("/api/v1/models", {"name": "emptied"})
+        directory = self.s.data / "artifacts" / self.s.get("/api/v1/runs/" + run).json["artifact_uri"].split(":/", 1)[1] / "model"
+        for name in ("a", "below/b"):
+            self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/model/{name}", b"x").status, 201)
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}/artifacts/model/a").status, 204)
+        make = lambda: self.s.post("/api/v1/models/emptied/versions", {"run_id": run, "path": "model"})  # noqa: E731
+        self.assertIsNotNone(make().json["digest"])
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/runs/{run}/artifacts/model/below/b").status, 204)
+        (directory / ".winnow-0123").write_bytes(b"half of it")
+        answer = make()
+        self.assertEqual((answer.status, answer.json["detail"]), (404, 'the run has no artifact "model"'))
+
     def test_a_name_that_is_in_the_trash(self):
         experiment = self.s.post("/api/v1/experiments", {"name": "thrown"}).json["id"]
         answer = self.s.post("/api/v1/experiments", {"name": "thrown"})

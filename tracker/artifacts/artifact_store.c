@@ -125,9 +125,7 @@ void artifact_etag(const struct stat *st, char out[ARTIFACT_ETAG_MAX]) {
 }
 
 bool artifact_is_there(struct artifact_store *store, struct str path) {
-  struct err ignored;
-  AUTO_FD int fd = tree_open(store->root, path, O_PATH, &ignored);
-  return fd >= 0;
+  return tree_holds_file(store->root, path);
 }
 
 /* ---- types ---- */

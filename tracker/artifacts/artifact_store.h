@@ -131,7 +131,7 @@ MUST_CHECK int artifact_open(struct artifact_store *store, struct str path, stru
 
 void artifact_etag(const struct stat *st, char out[ARTIFACT_ETAG_MAX]);
 
-/* A file or a directory. */
+/* A file, or a directory with one in it. */
 bool artifact_is_there(struct artifact_store *store, struct str path);
 
 struct artifact_entry {

@@ -288,6 +288,49 @@ bool tree_list(int root, struct str path, bool deep, struct tree_list *ret, stru
   return true;
 }
 
+/* ---- is there a file? ---- */
+
+static bool file_below(int fd_taken, unsigned depth, unsigned *left);
+
+static bool is_or_holds_file(int directory, const char *name, unsigned depth, unsigned *left) {
+  struct stat st;
+  if (is_hidden(name) || fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return false;
+  if (!S_ISDIR(st.st_mode))
+    return S_ISREG(st.st_mode);
+  if (depth >= ARTIFACT_DEPTH_MAX || *left == 0)
+    return true;
+  (*left)--;
+  int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  return fd >= 0 && file_below(fd, depth + 1, left);
+}
+
+static bool file_below(int fd_taken, unsigned depth, unsigned *left) {
+  DIR *dir = fdopendir(fd_taken);
+  bool found = false;
+  if (!dir) {
+    close(fd_taken);
+    return false;
+  }
+  for (struct dirent *entry; !found && (entry = readdir(dir)) != NULL;)
+    found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && is_or_holds_file(dirfd(dir), entry->d_name, depth, left);
+  closedir(dir);
+  return found;
+}
+
+bool tree_holds_file(int root, struct str path) {
+  struct err ignored;
+  struct stat st;
+  unsigned left = EMPTY_DIRECTORIES_MAX;
+  AUTO_FD int fd = tree_open(root, path, O_PATH, &ignored);
+  if (fd < 0 || fstat(fd, &st) != 0)
+    return false;
+  if (!S_ISDIR(st.st_mode))
+    return S_ISREG(st.st_mode);
+  int directory = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return directory >= 0 && file_below(directory, 0, &left);
+}
+
 /* ---- digests ---- */
 
 void tree_sums_release(struct tree_sums *sums) {

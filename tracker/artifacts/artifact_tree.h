@@ -39,6 +39,10 @@ void tree_list_release(struct tree_list *list);
 /* By name. ERR_NOT_FOUND when it is no directory. */
 MUST_CHECK bool tree_list(int root, struct str path, bool deep, struct tree_list *ret, struct err *err);
 
+/* Whether a file lies at `path` or below it. Not for a thread: of more empty directories than EMPTY_DIRECTORIES_MAX it is taken for granted. */
+enum { EMPTY_DIRECTORIES_MAX = 1000 };
+bool tree_holds_file(int root, struct str path);
+
 /* The files of a tree with the digest of each, by name; of one that is a file, that one, under the name "". */
 struct tree_sum {
   char *name;
