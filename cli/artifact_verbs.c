@@ -142,15 +142,28 @@ static int get_run(struct cli *cli) {
 struct upload {
   struct cli *cli;
   const char *run_id;
-  size_t files;
+  size_t files, refused; /* refused: of a directory, what cannot be stored; the rest of it is */
   int64_t bytes;
 };
+
+static bool name_fits(const char *name, struct err *err) {
+  struct str path;
+  struct err ignored;
+  if (artifact_name_is_safe(str_of(name)) && artifact_below_check(str_of(name), &path, &ignored))
+    return true;
+  err_set(err, ERR_INVALID, "'%.200s' cannot be the name of an artifact", name);
+  return err_hint(err, "a name is UTF-8 without #, \\ and control characters, and does not begin with .winnow-");
+}
+
+static bool refuse(struct upload *upload, const struct err *err) {
+  cli_fail(upload->cli, err);
+  upload->refused++;
+  return true;
+}
 
 static bool put_file(struct upload *upload, int fd, const char *name, struct err *err) {
   AUTO_BUF struct buf path = BUF_INIT(32 * KIB);
   int64_t bytes;
-  if (!artifact_name_is_safe(str_of(name)))
-    return err_set(err, ERR_INVALID, "'%.200s' cannot be the name of an artifact", name);
   path_format(&path, "/api/v1/runs/{}/artifacts/{/}", upload->run_id, name);
   if (!buf_ok(&path, err) || !upload_file(upload->cli, fd, name, buf_text(&path), &bytes, err))
     return false;
@@ -183,17 +196,24 @@ static bool put_directory(struct upload *upload, int fd, const char *name, int d
   return ok;
 }
 
+static bool leave_out(struct upload *upload, const char *name, const char *what) {
+  output_say(&upload->cli->output, "%s is %s and is left out", name, what);
+  return true;
+}
+
 /* Links inside a directory are not followed: what they point to was not named. */
 static bool put_entry(struct upload *upload, int directory, const char *entry, const char *name, int depth, struct err *err) {
   AUTO_FD int fd = openat(directory, entry, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (depth ? O_NOFOLLOW : 0));
   struct stat st;
-  if (fd < 0 && errno == ELOOP && depth) {
-    output_say(&upload->cli->output, "%s is a link and is left out", name);
-    return true;
-  }
+  if (fd < 0 && depth && (errno == ELOOP || errno == ENXIO))
+    return leave_out(upload, name, errno == ELOOP ? "a link" : "no plain file");
   if (fd < 0 || fstat(fd, &st) != 0)
-    return err_errno(err, errno, "cannot read %s", depth ? name : entry);
-  return S_ISDIR(st.st_mode) ? put_directory(upload, fd, name, depth, err) : put_file(upload, fd, name, err);
+    return err_errno(err, errno, "cannot read %s", depth ? name : entry) || (depth && refuse(upload, err));
+  if (S_ISDIR(st.st_mode))
+    return put_directory(upload, fd, name, depth, err);
+  if (depth && !S_ISREG(st.st_mode))
+    return leave_out(upload, name, "no plain file");
+  return name_fits(name, err) ? put_file(upload, fd, name, err) : depth && refuse(upload, err);
 }
 
 /* "plots/" is a directory that the file goes into, as it is for cp. */
@@ -214,7 +234,7 @@ static int put_run(struct cli *cli) {
   char id[RESOLVED_MAX];
   const char *local = args_word(&cli->args, 1), *name = args_word(&cli->args, 2);
   struct str path;
-  if (name && !artifact_below_check(str_of(name), &path, &err))
+  if (name && (!name[0] || !artifact_below_check(str_of(name), &path, &err)))
     return cli_usage(cli, "a path below the run's files, such as model/weights.npz, has no . or .. in it and does not begin with /",
                      "'%.200s' is no path of an artifact", name);
   AUTO_FREE char *trimmed = mem_strdup(local);
@@ -224,10 +244,12 @@ static int put_run(struct cli *cli) {
     return cli_fail(cli, &err);
   struct upload upload = {.cli = cli, .run_id = id};
   AUTO_BUF struct buf full = BUF_INIT(8 * KIB);
-  put_name(&full, name, base_name(trimmed));
+  const char *own = base_name(trimmed);
+  put_name(&full, name, strcmp(own, "..") == 0 ? "." : own);
   if (!buf_ok(&full, &err) || !put_entry(&upload, AT_FDCWD, local, buf_text(&full), 0, &err))
     return cli_fail(cli, &err);
-  return report_files(cli, upload.files, upload.bytes, "the run");
+  int code = report_files(cli, upload.files, upload.bytes, "the run");
+  return !upload.refused ? code : upload.files ? EXIT_PARTIAL : EXIT_FAILED;
 }
 
 static const struct flag_row ls_flags[] = {ROW_FLAG_LIMIT("1000"), ROW_FLAG_WATCH};
@@ -273,7 +295,8 @@ static const struct verb rows[] = {
         .aliases = "upload",
         .summary = "store a file or a directory with a run",
         .help =
-            "PATH is its name there (its own when not said), or with a / at its end the directory that it goes into. The digest that the service answers is compared.",
+            "PATH is its name there (its own when not said), or with a / at its end the directory that it goes into. The digest that the service "
+            "answers is compared. Of a directory links are left out; what cannot be read, or stored under its name, is told, and the rest is stored.",
         .examples = {{"winnow artifact put @latest weights.npz", "a file"},
                      {"winnow artifact put @latest plots figures/today", "a directory, elsewhere"}},
         .words = {{"RUN", WORD_RUN}, {"FILE", WORD_FILE}, {"PATH", WORD_TEXT, .optional = true}},

@@ -399,6 +399,23 @@ class Artifacts(Case):
         self.fails(3, "cannot read nowhere/nope", "artifact", "put", run, "nowhere/nope")
         self.fails(3, "there is no run", "artifact", "put", NO_SUCH_RUN, "config.json")
         self.fails(2, "", "artifact", "put", run, "config.json", "../x")
+        self.fails(2, "is no path", "artifact", "put", run, "config.json", "")
+        self.run_it("artifact", "put", run, "tree/sub/..")
+        self.assertEqual(self.out("artifact", "get", run, "sub/deep.txt", "--to", "-"), "deep\n")
+
+    def test_what_cannot_be_stored_of_a_directory(self):
+        """It is told by its name, and nothing else is missing for its sake."""
+        run = self.make_run("odd names")
+        for name in ("a", "c#1.txt", "d/back\\slash", "d/e", "z"):
+            self.file("odd/" + name, b"x")
+        os.mkfifo(self.dir / "odd/fifo")
+        told = self.run_it("artifact", "put", run, "odd", code=8).stderr
+        self.assertIn("'odd/c#1.txt' cannot be the name of an artifact", told)
+        self.assertIn("'odd/d/back\\slash' cannot be", told)
+        self.assertIn("odd/fifo is no plain file and is left out", told)
+        self.assertIn("3 files, 3 B", told)
+        self.assertEqual([row["path"] for row in self.csv("artifact", "ls", run, "odd")], ["odd/a", "odd/d", "odd/z"])
+        self.fails(1, "'c#1.txt' cannot be the name", "artifact", "put", run, "odd/c#1.txt")
 
 
 class Models(Case):
