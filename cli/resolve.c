@@ -202,6 +202,8 @@ static bool hint_at_trials(struct cli *cli, const char *word, struct err *err) {
 
 bool resolve_run(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
   struct str text = str_of(word);
+  if (!text.n) /* a variable that was never set; not the run that has no name */
+    return not_found("run", word, err);
   if (keep_whole_id(text, ret))
     return true;
   if (str_is(text, "@latest"))

@@ -130,6 +130,11 @@ class Runs(Case):
         self.a = self.make_run("first " + self.id(), finished=True, params={"lr": "0.01", "optimizer": "adam"}, tags={"team": "vision"})
         self.b = self.make_run("second " + self.id(), params={"lr": "0.1", "optimizer": "adam"})
 
+    def test_an_empty_word_is_no_run(self):
+        self.run_it("run", "tag", self.b, "mlflow.runName-")
+        self.fails(3, "there is no run ''", "run", "rm", "", "-y")
+        self.assertIsNone(self.json("run", "show", self.b)["deleted"])
+
     def test_ls(self):
         e = ("-e", self.id())
         titles, lines = self.table("run", "ls", *e, "-m", "loss")
