@@ -101,6 +101,11 @@ class Tracking(unittest.TestCase):
         self.s.post("/api/v1/models", {"name": "without versions"})
         self.assertEqual(self.s.get("/api/v1/models/without%20versions/versions").json, {"items": [], "next": None})
 
+    def test_what_is_not_there_is_not_renamed(self):
+        self.s.post("/api/v1/models", {"name": "somebody"})
+        answer = self.s.request("PATCH", "/api/v1/models/nobody", {"name": "somebody", "tags": {"a": "b"}})
+        self.assertEqual((answer.status, answer.json["detail"]), (404, 'there is no model "nobody"'))
+
     def test_no_version_of_no_files(self):
         """Where files were, or are on their way, is a directory; a version of it would be of whatever comes to lie there later."""
         run = self.s.post("/api/v1/runs", {"experiment": "emptied"}).json["id"]

@@ -192,12 +192,14 @@ static void on_model_changed(void *ctx, const struct pg_reply *reply) {
   if (strcmp(pg_sqlstate(reply), "23505") == 0)
     err_set(&err, ERR_EXISTS, "there is a model of that name already");
   else if (pg_ok(reply, &err)) {
-    if (op->status == 201 && pg_rows(pg_nth(reply, 0)) == 0)
-      err_set(&err, ERR_EXISTS, "there is a model \"%.*s\" already", STR_ARG(str_slice(op->name, 0, 200)));
-    else {
+    if (pg_rows(pg_nth(reply, 0))) {
       reply_model(op, pg_nth(reply, op->read_at));
       return;
     }
+    if (op->status == 201)
+      err_set(&err, ERR_EXISTS, "there is a model \"%.*s\" already", STR_ARG(str_slice(op->name, 0, 200)));
+    else
+      api_no_model(http_req_value(op->req, "name"), &err);
   }
   fail(op, &err);
 }
