@@ -101,6 +101,16 @@ class Tracking(unittest.TestCase):
         self.s.post("/api/v1/models", {"name": "without versions"})
         self.assertEqual(self.s.get("/api/v1/models/without%20versions/versions").json, {"items": [], "next": None})
 
+    def test_the_tag_that_is_the_name(self):
+        for command in ({}, {"command": ["true"], "workdir": "/tmp", "workdir_mode": "inplace"}):
+            with self.subTest(**command):
+                made = self.s.post("/api/v1/runs", {"tags": {"mlflow.runName": "told once", "a": "b"}, **command}).json
+                self.assertEqual((made["name"], made["tags"]), ("told once", {"a": "b"}))
+                tags = self.s.get("/api/2.0/mlflow/runs/get?run_id=" + made["id"]).json["run"]["data"]["tags"]
+                self.assertEqual([tag["value"] for tag in tags if tag["key"] == "mlflow.runName"], ["told once"])
+                self.assertEqual(self.s.post("/api/v1/runs", {"name": "one", "tags": {"mlflow.runName": "other"}, **command}).status, 400)
+        self.assertEqual(self.s.post("/api/v1/runs", {"name": "", "tags": {"mlflow.runName": ""}}).json["tags"], {})
+
     def test_what_is_not_there_is_not_renamed(self):
         self.s.post("/api/v1/models", {"name": "somebody"})
         answer = self.s.request("PATCH", "/api/v1/models/nobody", {"name": "somebody", "tags": {"a": "b"}})

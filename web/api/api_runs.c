@@ -399,6 +399,20 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
   return experiment_name_check(in->experiment, err) && (may_make ? make_experiment(op, err) : find_experiment(op, err));
 }
 
+/* A run's name and its tag mlflow.runName are one thing, kept as the name. */
+static bool take_name_from_tags(json_t *body, struct err *err) {
+  json_t *tags = json_object_get(body, "tags"), *tag = json_object_get(tags, "mlflow.runName");
+  struct str name = json_str(json_object_get(body, "name"));
+  if (!json_is_string(tag))
+    return true;
+  if (json_string_length(tag) && name.n && !str_eq(json_str(tag), name))
+    return err_set(err, ERR_INVALID, "\"name\" and the tag \"mlflow.runName\" are two names for one run");
+  if (!name.n && json_object_set(body, "name", tag) != 0)
+    return err_no_memory(err);
+  json_object_del(tags, "mlflow.runName");
+  return true;
+}
+
 static void create_run(struct http_req *req) {
   static const struct json_field fields[] = {
       {"experiment", JSON_F_STR, offsetof(struct create_body, experiment), .nullable = true},
@@ -414,7 +428,7 @@ static void create_run(struct http_req *req) {
   struct run_op *op = new_op(req);
   if (!op)
     return;
-  bool ok = api_body(req, &tree, &err);
+  bool ok = api_body(req, &tree, &err) && take_name_from_tags(tree, &err);
   const json_t *command = ok ? json_object_get(tree, "command") : NULL;
   if (json_is_null(command)) {
     json_object_del(tree, "command");
