@@ -101,6 +101,16 @@ class Tracking(unittest.TestCase):
         self.s.post("/api/v1/models", {"name": "without versions"})
         self.assertEqual(self.s.get("/api/v1/models/without%20versions/versions").json, {"items": [], "next": None})
 
+    def test_what_goes_into_the_trash_is_not_changed(self):
+        """It was said to be done, and was not."""
+        experiment = self.s.post("/api/v1/experiments", {"name": "to the trash"}).json["id"]
+        for change in ({"name": "another"}, {"tags": {"a": "b"}}):
+            self.assertEqual(self.s.request("PATCH", f"/api/v1/experiments/{experiment}", {"deleted": True, **change}).status, 400)
+        self.assertIsNone(self.s.get(f"/api/v1/experiments/{experiment}").json["deleted"])
+        self.assertIsNotNone(self.s.request("PATCH", f"/api/v1/experiments/{experiment}", {"deleted": True, "name": None}).json["deleted"])
+        back = self.s.request("PATCH", f"/api/v1/experiments/{experiment}", {"deleted": False, "name": "back"}).json
+        self.assertEqual((back["name"], back["deleted"]), ("back", None))
+
     def test_the_tag_that_is_the_name(self):
         for command in ({}, {"command": ["true"], "workdir": "/tmp", "workdir_mode": "inplace"}):
             with self.subTest(**command):

@@ -223,6 +223,8 @@ static bool patch(struct experiment_op *op, const struct patch_body *in, struct 
   if ((in->name.p && !experiment_name_check(in->name, err)) ||
       !api_tags(op->req, in->tags, EXPERIMENT_TAG_VALUE_MAX, &tags, &removed, &removed_count, err))
     return false;
+  if (in->deleted && (in->name.n || json_object_size(in->tags)))
+    return err_set(err, ERR_INVALID, "nothing is changed of what is in the trash: \"deleted\": true goes without \"name\" and \"tags\"");
   struct pg_args *args;
   if (in->has_deleted) {
     args = pg_batch_add(&batch, in->deleted ? STMT_EXPERIMENT_DELETE : STMT_EXPERIMENT_RESTORE);
