@@ -194,6 +194,7 @@ static enum json_token read_number(struct json_pull *pull) {
     exponent += minus ? -written : written;
   }
   pull->at = at;
+  pull->text = str_n(start, (size_t)(at - start));
   fits = fits && count <= 19; /* else `digits` has wrapped, maybe */
   if (!is_real && fits && digits <= (uint64_t)INT64_MAX + negative) {
     pull->whole = negative ? (int64_t)(0 - digits) : (int64_t)digits;
@@ -202,7 +203,7 @@ static enum json_token read_number(struct json_pull *pull) {
   double value;
   if (fits && str_scale_ten(digits, exponent, &value))
     pull->real = negative ? -value : value;
-  else if (!by_strtod(pull, str_n(start, (size_t)(at - start)), &pull->real))
+  else if (!by_strtod(pull, pull->text, &pull->real))
     return fail(pull);
   return JSON_T_REAL;
 }

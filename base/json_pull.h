@@ -17,8 +17,8 @@ enum json_token {
   JSON_T_ARRAY_END,
   JSON_T_KEY,  /* text; the value comes next */
   JSON_T_STR,  /* text */
-  JSON_T_INT,  /* whole */
-  JSON_T_REAL, /* real; also a whole number beyond an int64_t */
+  JSON_T_INT,  /* whole, text as it is written */
+  JSON_T_REAL, /* real, text as it is written; also a whole number beyond an int64_t */
   JSON_T_TRUE,
   JSON_T_FALSE,
   JSON_T_NULL,

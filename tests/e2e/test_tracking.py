@@ -101,6 +101,15 @@ class Tracking(unittest.TestCase):
         self.s.post("/api/v1/models", {"name": "without versions"})
         self.assertEqual(self.s.get("/api/v1/models/without%20versions/versions").json, {"items": [], "next": None})
 
+    def test_whole_numbers_beyond_64_bits(self):
+        """As params: seeds, mostly. Nothing of them is rounded."""
+        params = {"seed": 2**64 - 1, "other": -(2**63) - 1, "long": 10**40, "whole": 2**63 - 1, "real": 1e300, "text": "1", "list": [2**70, 0.5]}
+        for about in ({}, {"command": ["true"], "workdir": "/tmp", "workdir_mode": "inplace"}):
+            with self.subTest(**about):
+                made = self.s.post("/api/v1/runs", {"tags": {"params": "x"}, **about, "params": params}).json["params"]
+                self.assertEqual({key: made[key] for key in list(params)[:4]}, {key: str(value) for key, value in list(params.items())[:4]})
+                self.assertEqual((made["real"], made["text"]), ("1e+300", "1"))
+
     def test_what_goes_into_the_trash_is_not_changed(self):
         """It was said to be done, and was not."""
         experiment = self.s.post("/api/v1/experiments", {"name": "to the trash"}).json["id"]

@@ -1,6 +1,9 @@
 /* /api/v1: runs. */
 #include "web/api/api_runs.h"
 
+#include <math.h>
+
+#include "base/json_pull.h"
 #include "storage/metrics/metric_store.h"
 #include "sweeper/sweeps.h"
 #include "tracker/logs/log_store.h"
@@ -413,6 +416,57 @@ static bool take_name_from_tags(json_t *body, struct err *err) {
   return true;
 }
 
+static bool has_wide_number(json_t *params) {
+  const char *key;
+  const json_t *value;
+  json_object_foreach(params, key, value) {
+    if (fabs(json_real_value(value)) >= 0x1p63)
+      return true;
+  }
+  return false;
+}
+
+static bool is_written_whole(struct str number) {
+  for (size_t i = 0; i < number.n; i++)
+    if (memchr(".eE", number.p[i], 3))
+      return false;
+  return true;
+}
+
+static bool go_to_params(struct json_pull *pull) {
+  if (json_pull_next(pull) != JSON_T_OBJECT)
+    return false;
+  while (json_pull_next(pull) == JSON_T_KEY) {
+    bool is_params = str_is(pull->text, "params");
+    enum json_token token = json_pull_next(pull);
+    if (is_params)
+      return token == JSON_T_OBJECT;
+    if (!json_pull_skip(pull, token))
+      return false;
+  }
+  return false;
+}
+
+/* Whole numbers beyond 64 bits, seeds say, become the texts that they are in the body: what was read of them is the nearest real. */
+static bool keep_wide_numbers(struct http_req *req, json_t *params, struct err *err) {
+  if (!has_wide_number(params))
+    return true;
+  AUTO_JSON_PULL struct json_pull pull;
+  json_pull_init(&pull, http_req_body(req), http_req_arena(req));
+  if (!go_to_params(&pull))
+    return true;
+  while (json_pull_next(&pull) == JSON_T_KEY) {
+    struct str key = pull.text;
+    enum json_token token = json_pull_next(&pull);
+    bool is_wide = token == JSON_T_REAL && is_written_whole(pull.text);
+    if (is_wide && json_object_setn_new_nocheck(params, key.p, key.n, json_stringn_nocheck(pull.text.p, pull.text.n)) != 0)
+      return err_no_memory(err);
+    if (!json_pull_skip(&pull, token))
+      break;
+  }
+  return true;
+}
+
 static void create_run(struct http_req *req) {
   static const struct json_field fields[] = {
       {"experiment", JSON_F_STR, offsetof(struct create_body, experiment), .nullable = true},
@@ -428,7 +482,7 @@ static void create_run(struct http_req *req) {
   struct run_op *op = new_op(req);
   if (!op)
     return;
-  bool ok = api_body(req, &tree, &err) && take_name_from_tags(tree, &err);
+  bool ok = api_body(req, &tree, &err) && take_name_from_tags(tree, &err) && keep_wide_numbers(req, json_object_get(tree, "params"), &err);
   const json_t *command = ok ? json_object_get(tree, "command") : NULL;
   if (json_is_null(command)) {
     json_object_del(tree, "command");
