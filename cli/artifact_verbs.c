@@ -100,10 +100,9 @@ static int get_one(struct cli *cli, const char *id, const struct wanted *wanted,
   struct err err;
   AUTO_BUF struct buf path = BUF_INIT(32 * KIB);
   int64_t bytes;
-  char sha256[65];
   bool to_stdout = strcmp(target, "-") == 0;
   path_format(&path, "/api/v1/runs/{}/artifacts/{/}", id, wanted->path);
-  bool ok = to_stdout ? download_to(cli, buf_text(&path), wanted->path, STDOUT_FILENO, &bytes, sha256, &err)
+  bool ok = to_stdout ? download_to(cli, buf_text(&path), wanted->path, str_of(wanted->sha256), STDOUT_FILENO, &bytes, &err)
                       : download_file(cli, buf_text(&path), base_name(wanted->path), wanted->sha256, target, &bytes, &err);
   if (!ok)
     return cli_fail(cli, &err);

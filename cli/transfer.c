@@ -58,7 +58,12 @@ static bool on_piece(void *ctx, struct str bytes, struct err *err) {
   return fd_write_all(download->fd, bytes.p, bytes.n, err);
 }
 
-bool download_to(struct cli *cli, const char *path, const char *name, int fd, int64_t *ret_bytes, char ret_sha256[65], struct err *err) {
+static bool check_arrived(const char *name, const char *sha256, struct str said, struct err *err) {
+  return !said.n || str_is(said, sha256) ||
+         err_set(err, ERR_IO, "'%s' arrived damaged: its SHA-256 is %s, not %.*s", name, sha256, STR_ARG(str_slice(said, 0, 64)));
+}
+
+bool download_to(struct cli *cli, const char *path, const char *name, struct str sha256, int fd, int64_t *ret_bytes, struct err *err) {
   AUTO_REPLY struct client_reply reply;
   client_reply_init(&reply);
   struct client *client = cli_client(cli, err);
@@ -69,16 +74,11 @@ bool download_to(struct cli *cli, const char *path, const char *name, int fd, in
   struct client_request request = {
       .method = "GET", .path = path, .body_fd = -1, .accept = "*/*", .sink = on_piece, .tick = on_progress, .ctx = &download};
   bool ok = client_call(client, &request, &reply, err);
-  char sha256[65];
-  digest_end(digest, sha256);
+  char arrived[65];
+  digest_end(digest, arrived);
   cli_progress_end(cli);
-  if (ok && reply.sha256[0] && strcmp(reply.sha256, sha256) != 0)
-    ok = err_set(err, ERR_IO, "%s arrived damaged: its SHA-256 is %s, not %s", name, sha256, reply.sha256);
-  if (!ok)
-    return false;
   *ret_bytes = download.bytes;
-  memcpy(ret_sha256, sha256, sizeof sha256);
-  return true;
+  return ok && check_arrived(name, arrived, str_of(reply.sha256), err) && check_arrived(name, arrived, sha256, err);
 }
 
 /* ---- names ---- */
@@ -147,15 +147,12 @@ struct file_download {
 };
 
 static bool write_beside(struct file_download *file, int parent, const char *base, struct err *err) {
-  char temporary[64], sha256[65];
+  char temporary[64];
   snprintf(temporary, sizeof temporary, ".winnow-%016llx", (unsigned long long)rng_u64(&file->cli->rng));
   AUTO_FD int fd = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (fd < 0)
     return err_errno(err, errno, "cannot write beside '%s'", base);
-  bool ok = download_to(file->cli, file->path, base, fd, &file->bytes, sha256, err);
-  if (ok && file->sha256.n && !str_is(file->sha256, sha256))
-    ok = err_set(err, ERR_IO, "'%s' arrived damaged: its SHA-256 is %s, not %.*s", base, sha256, STR_ARG(str_slice(file->sha256, 0, 64)));
-  ok = ok && fd_sync(fd, err);
+  bool ok = download_to(file->cli, file->path, base, file->sha256, fd, &file->bytes, err) && fd_sync(fd, err);
   if (ok && renameat(parent, temporary, parent, base) != 0)
     ok = err_errno(err, errno, "cannot name '%s'", base);
   if (!ok)

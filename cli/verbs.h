@@ -48,8 +48,9 @@ MUST_CHECK bool logs_show(struct cli *cli, const struct log_request *request, st
 void logs_last_words(struct cli *cli, const char *run_id);
 /* The same of a run as the service shows it, if it is a job that failed. */
 void run_last_words(struct cli *cli, const json_t *run);
-/* One file of the service to a descriptor, with progress; the SHA-256 is compared when the service says it. */
-MUST_CHECK bool download_to(struct cli *cli, const char *path, const char *name, int fd, int64_t *ret_bytes, char ret_sha256[65],
+/* One file of the service to a descriptor, with progress. What arrived is compared with `sha256` (empty: not known) and with what the service
+ * says of it. */
+MUST_CHECK bool download_to(struct cli *cli, const char *path, const char *name, struct str sha256, int fd, int64_t *ret_bytes,
                             struct err *err);
 /* A tree of artifacts (`list_path` lists it, `file_path` + name reads one) into a directory: names are checked, nothing is written
  * outside `target`, links are refused, every file appears whole or not at all. */

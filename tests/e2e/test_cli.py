@@ -642,6 +642,7 @@ class Artifacts(Case):
         _, err = self.get("model", code=1)
         self.assertIn("SHA-256", err)
         self.get("config.json", code=1)
+        self.assertIn("arrived damaged", self.run_it("artifact", "get", RUN_A, "config.json", "--to", "-", code=1)[1])
         self.assertEqual([name for _, _, names in os.walk(os.path.join(self.dir, "target")) for name in names], [])
         _, err = self.run_it("artifact", "put", RUN_A, self.file("a.txt", "text"), code=1)
         self.assertIn("SHA-256", err)
