@@ -72,6 +72,14 @@ static const char *base_name(const char *path) {
   return slash ? slash + 1 : path;
 }
 
+/* "model/" is the directory, too. */
+static char *without_slashes(const char *word) {
+  size_t n = strlen(word);
+  while (n > 1 && word[n - 1] == '/')
+    n--;
+  return mem_strndup(word, n);
+}
+
 static int report_files(struct cli *cli, size_t files, int64_t bytes, const char *target) {
   AUTO_BUF struct buf size = BUF_INIT(64);
   encode_size(&size, (double)bytes);
@@ -125,8 +133,11 @@ static int get_tree(struct cli *cli, const char *id, const char *wanted, const c
 static int get_run(struct cli *cli) {
   struct err err;
   char id[RESOLVED_MAX];
-  struct wanted wanted = {.path = args_word(&cli->args, 1)};
-  const char *target = args_text(&cli->args, "to");
+  const char *word = args_word(&cli->args, 1), *target = args_text(&cli->args, "to");
+  AUTO_FREE char *path = word ? without_slashes(word) : NULL;
+  struct wanted wanted = {.path = path};
+  if (word && !path)
+    return cli_done(cli, err_no_memory(&err), &err);
   if (wanted.path && !artifact_name_is_safe(str_of(wanted.path)))
     return cli_usage(cli, "write it as winnow artifact ls shows it", "'%.200s' is no name of a file", wanted.path);
   if (!resolve_run(cli, args_word(&cli->args, 0), id, &err) || !look_up(cli, id, &wanted, &err))
@@ -236,10 +247,10 @@ static int put_run(struct cli *cli) {
   if (name && (!name[0] || !artifact_below_check(str_of(name), &path, &err)))
     return cli_usage(cli, "a path below the run's files, such as model/weights.npz, has no . or .. in it and does not begin with /",
                      "'%.200s' is no path of an artifact", name);
-  AUTO_FREE char *trimmed = mem_strdup(local);
-  for (size_t n = trimmed ? strlen(trimmed) : 0; n > 1 && trimmed[n - 1] == '/'; n--)
-    trimmed[n - 1] = '\0';
-  if (!trimmed || !resolve_run(cli, args_word(&cli->args, 0), id, &err))
+  AUTO_FREE char *trimmed = without_slashes(local);
+  if (!trimmed)
+    return cli_done(cli, err_no_memory(&err), &err);
+  if (!resolve_run(cli, args_word(&cli->args, 0), id, &err))
     return cli_fail(cli, &err);
   struct upload upload = {.cli = cli, .run_id = id};
   AUTO_BUF struct buf full = BUF_INIT(8 * KIB);

@@ -395,6 +395,8 @@ class Artifacts(Case):
         self.assertEqual((self.dir / "all/model/weights.npz").read_bytes(), weights)
         self.run_it("artifact", "get", run, "model", "--to", "part")
         self.assertEqual((self.dir / "part/sub/deep.txt").read_bytes(), b"deep\n")
+        self.run_it("artifact", "get", run, "model/sub/", "--to", "slash")  # as `ls` takes it
+        self.assertEqual((self.dir / "slash/deep.txt").read_bytes(), b"deep\n")
         self.assertEqual(self.out("artifact", "get", run, "model/sub/deep.txt", "--to", "-"), "deep\n")
         self.fails(3, "the run has no file 'nope'", "artifact", "get", run, "nope")
         self.run_it("artifact", "put", run, "config.json", "into/one/")
