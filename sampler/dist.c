@@ -308,6 +308,9 @@ static double readable(const struct dist *dist, double value) {
   default:
     scale = fabs(value);
   }
+  double width = dist->hi - dist->lo;
+  if (width < 1e-3 * scale) /* so few digits would leave few values, or one */
+    scale = width;
   if (!(scale > 0))
     return value;
   return dist_round_decimals(value, READABLE_DIGITS - 1 - (int)floor(log10(scale)));

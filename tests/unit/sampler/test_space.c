@@ -205,6 +205,32 @@ static void test_readable_values(void **state) {
 }
 
 /* The largest distance of an empirical distribution from the even one, of the values' coordinates. */
+/* Between bounds that lie close together there are as many values as between others. */
+static void test_narrow_ranges_have_many_values(void **state) {
+  (void)state;
+  static const char *const narrow[] = {
+      "{\"min\": 1.0, \"max\": 1.000000001, \"log\": true}",
+      "{\"min\": 1000000.0, \"max\": 1000000.0001, \"log\": true}",
+      "{\"mu\": 0, \"sigma\": 1000000, \"min\": 0, \"max\": 0.001}",
+      "{\"mu\": 0, \"sigma\": 1, \"min\": 1e-9, \"max\": 3e-9}",
+      "{\"distribution\": \"log_normal\", \"mu\": 0, \"sigma\": 1, \"min\": 1.0, \"max\": 1.000000001}",
+  };
+  for (size_t i = 0; i < ARRAY_LEN(narrow); i++) {
+    AUTO_BUF struct buf whole = BUF_INIT(KIB);
+    buf_printf(&whole, "{\"parameters\": {\"a\": %s}}", narrow[i]);
+    struct space *space = make_space(buf_text(&whole));
+    const struct dist *dist = &space_param(space, 0)->dist;
+    double before = -INFINITY;
+    for (int k = 0; k <= 1000; k++) {
+      double value = space_value(space, 0, k / 1000.0);
+      if (!(value > before && value >= dist->lo && value <= dist->hi))
+        fail_msg("row %zu: %.17g after %.17g", i, value, before);
+      before = value;
+    }
+    space_free(space);
+  }
+}
+
 static double ks_distance(const struct space *space, size_t param, uint64_t seed, size_t n) {
   double *u = mem_array(n, sizeof *u), distance = 0, point[SPACE_PARAMS_MAX];
   assert_non_null(u);
@@ -579,6 +605,7 @@ int main(void) {
       cmocka_unit_test(test_million_points),
       cmocka_unit_test(test_million_values),
       cmocka_unit_test(test_readable_values),
+      cmocka_unit_test(test_narrow_ranges_have_many_values),
       cmocka_unit_test(test_distributions_by_kolmogorov),
       cmocka_unit_test(test_ends_of_integers_are_as_likely),
       cmocka_unit_test(test_one_value),
