@@ -117,10 +117,17 @@ static double quantile(const struct dist *dist, double u) {
 
 /* ---- making one ---- */
 
+static bool too_many_whole(struct err *err) {
+  return err_set(err, ERR_INVALID, "whole numbers, and how many there are, must be below 2^53"),
+         err_hint(err, "a number with a fraction may be larger: write 0.0 for 0, or distribution: uniform");
+}
+
 static bool check_spec(const struct dist_spec *s, struct err *err) {
   bool normal = s->shape == DIST_NORMAL || s->shape == DIST_LOG_NORMAL;
   if (isnan(s->min) || isnan(s->max) || isnan(s->step) || isnan(s->quantum))
     return err_set(err, ERR_INVALID, "\"min\", \"max\" and \"q\" must be numbers");
+  if (s->integer && s->step > 0 && (fabs(s->min) >= 0x1p53 || fabs(s->max) >= 0x1p53))
+    return too_many_whole(err); /* first: two of them may be the same number here */
   if (!normal && !(isfinite(s->min) && isfinite(s->max)))
     return err_set(err, ERR_INVALID, "\"min\" and \"max\" must be finite");
   if (!(s->min < s->max) && !(s->min == s->max && s->quantum > 0)) /* which may leave one value */
@@ -188,9 +195,8 @@ static bool init_step(struct dist *dist, const struct dist_spec *spec, struct er
   dist->origin = spec->min;
   dist->step = spec->step;
   double last = floor((spec->max - spec->min) / spec->step + 1e-9);
-  if (dist->integer && (fabs(spec->min) >= 0x1p53 || fabs(spec->max) >= 0x1p53 || last >= (double)DIST_CELLS_MAX))
-    return err_set(err, ERR_INVALID, "whole numbers, and how many there are, must be below 2^53"),
-           err_hint(err, "a number with a fraction may be larger: write 0.0 for 0, or distribution: uniform");
+  if (dist->integer && last >= (double)DIST_CELLS_MAX)
+    return too_many_whole(err);
   if (!set_cells(dist, 0, last, "step", err))
     return false;
   dist->hi = dist_cell_value(dist, dist->cells - 1);

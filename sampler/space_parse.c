@@ -321,8 +321,8 @@ static bool parse_number_param(struct builder *b, const struct keys *keys, const
     spec.shape = DIST_LOG_UNIFORM;
   if (!find_only_value(b, path, &spec))
     return false;
-  if (spec.min == spec.max && isfinite(spec.min) && !(spec.quantum > 0))
-    return make_constant(b, param, spec.integer && fabs(spec.min) < 0x1p53 ? json_integer((json_int_t)spec.min) : json_real(spec.min));
+  if (spec.min == spec.max && isfinite(spec.min) && !(spec.quantum > 0) && !(spec.integer && fabs(spec.min) >= 0x1p53))
+    return make_constant(b, param, spec.integer ? json_integer((json_int_t)spec.min) : json_real(spec.min));
   struct err why;
   if (!dist_init(&spec, &param->public.dist, &why)) {
     bad(b, path, "is not possible: %s", why.text);
