@@ -190,11 +190,23 @@ static bool set_cells(struct dist *dist, double first, double last, const char *
   return true;
 }
 
+/* A bound that is off the grid by no more than rounding is on it. */
+static double rounding_of(double low, double high, double step) {
+  return fmin(1e-9, 1e-12 * fmax(fabs(low), fabs(high)) / step);
+}
+
+static double last_step(const struct dist_spec *spec) {
+  double width = spec->max - spec->min;
+  if (!spec->integer)
+    return floor(width / spec->step + rounding_of(spec->min, spec->max, spec->step));
+  return spec->step > width ? 0 : (double)(((int64_t)spec->max - (int64_t)spec->min) / (int64_t)spec->step);
+}
+
 /* A grid from `min` on; the support is wider by half a step, so that the two ends get as much as the rest. */
 static bool init_step(struct dist *dist, const struct dist_spec *spec, struct err *err) {
   dist->origin = spec->min;
   dist->step = spec->step;
-  double last = floor((spec->max - spec->min) / spec->step + 1e-9);
+  double last = last_step(spec);
   if (dist->integer && last >= (double)DIST_CELLS_MAX)
     return too_many_whole(err);
   if (!set_cells(dist, 0, last, "step", err))
@@ -215,7 +227,8 @@ static bool init_quantum(struct dist *dist, const struct dist_spec *spec, struct
   dist->step = spec->quantum;
   double low = isfinite(spec->min) && !(is_log(spec->shape) && spec->min <= 0) ? spec->min : quantile(dist, 0);
   double high = isfinite(spec->max) ? spec->max : quantile(dist, 1);
-  double first = ceil(low / spec->quantum - 1e-9), last = floor(high / spec->quantum + 1e-9);
+  double slack = rounding_of(low, high, spec->quantum);
+  double first = ceil(low / spec->quantum - slack), last = floor(high / spec->quantum + slack);
   if (spec->shape == DIST_LOG_NORMAL && !(spec->min > 0))
     first = 0; /* exp(x) may round to nothing */
   if (!isfinite(spec->min) && spec->shape == DIST_NORMAL)
@@ -337,7 +350,7 @@ bool dist_fit(const struct dist *dist, double stated, double *ret_value) {
     return false;
   if (dist->cells) {
     double value = dist_cell_value(dist, dist_cell_of(dist, stated));
-    if (fabs(value - stated) > 1e-6 * dist->step)
+    if (fabs(value - stated) > 1e-6 * (dist->integer ? 1 : dist->step))
       return false;
     *ret_value = value;
     return true;

@@ -308,6 +308,39 @@ static void test_one_value(void **state) {
   }
 }
 
+/* No step and no multiple lies beyond a bound, however large it is. */
+static void test_bounds_hold_for_large_steps(void **state) {
+  (void)state;
+  static const struct {
+    const char *spec;
+    double low, high;
+    unsigned cells;
+  } rows[] = {
+      {"{\"min\": 0, \"max\": 99999999999, \"step\": 10000000000}", 0, 9e10, 10},
+      {"{\"min\": 0, \"max\": 9007199254740991, \"step\": 1099511627776}", 0, 9006099743113216, 8192},
+      {"{\"min\": -9007199254740991, \"max\": 9007199254740991, \"step\": 1099511627776}", -9007199254740991, 9006099743113217, 16384},
+      {"{\"min\": 0.0, \"max\": 99999999999.0, \"step\": 10000000000}", 0, 9e10, 10},
+      {"{\"min\": 0.0, \"max\": 0.9999999999, \"step\": 0.1}", 0, 0.9, 10},
+      {"{\"distribution\": \"q_uniform\", \"min\": 0, \"max\": 5999999999, \"q\": 3000000000}", 0, 3e9, 2},
+      {"{\"distribution\": \"q_uniform\", \"min\": 1e-11, \"max\": 1, \"q\": 0.1}", 0.1, 1, 10},
+  };
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    AUTO_BUF struct buf whole = BUF_INIT(KIB);
+    buf_printf(&whole, "{\"parameters\": {\"a\": %s}}", rows[i].spec);
+    struct space *space = make_space(buf_text(&whole));
+    const struct param *param = space_param(space, 0);
+    if (!(param->dist.lo == rows[i].low && param->dist.hi == rows[i].high && param->cells == rows[i].cells))
+      fail_msg("row %zu: %.17g to %.17g", i, param->dist.lo, param->dist.hi);
+    space_free(space);
+  }
+  double point[1];
+  struct err err;
+  struct space *space = make_space("{\"parameters\": {\"a\": {\"min\": 0, \"max\": 30000000, \"step\": 10000000}}}");
+  AUTO_JSON json_t *beside = read_json("{\"a\": 10000003}");
+  assert_false(space_point_from_json(space, beside, SPACE_ALL, point, &err));
+  space_free(space);
+}
+
 /* Probabilities are shares of their sum. */
 static void test_probabilities_need_no_sum(void **state) {
   (void)state;
@@ -613,6 +646,7 @@ int main(void) {
       cmocka_unit_test(test_distributions_by_kolmogorov),
       cmocka_unit_test(test_ends_of_integers_are_as_likely),
       cmocka_unit_test(test_one_value),
+      cmocka_unit_test(test_bounds_hold_for_large_steps),
       cmocka_unit_test(test_probabilities_need_no_sum),
       cmocka_unit_test(test_several_conditions),
       cmocka_unit_test(test_types_of_choices),
