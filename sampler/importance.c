@@ -285,6 +285,14 @@ static double pair_excess(const struct work *w, const struct column *a, const st
   return pair_divergence(w, a, b) - divergence(w, a) - divergence(w, b);
 }
 
+/* Of two that no good trial has both nothing can be said. */
+static bool meet(const struct work *w, const struct column *a, const struct column *b) {
+  for (size_t i = 0; i < w->n; i++)
+    if (w->best_weight[i] > 0 && a->bin[i] != NOT_USED && b->bin[i] != NOT_USED)
+      return true;
+  return false;
+}
+
 static bool fill_pairs(struct work *w, struct rng *rng, double total, struct importance_report *ret, struct err *err) {
   size_t n = MIN_OF(w->column_count, (size_t)PAIR_PARAMS_MAX), count = n * (n - (n > 0)) / 2;
   ret->pairs = mem_array(count, sizeof *ret->pairs);
@@ -304,7 +312,7 @@ static bool fill_pairs(struct work *w, struct rng *rng, double total, struct imp
   for (size_t a = 0, at = 0; a < n; a++)
     for (size_t b = a + 1; b < n; b++, at++) {
       double excess = pair_excess(w, &w->columns[a], &w->columns[b]) - chance[at];
-      if (excess > 0 && total > 0)
+      if (excess > 0 && total > 0 && meet(w, &w->columns[a], &w->columns[b]))
         ret->pairs[ret->pair_count++] = (struct importance_pair){w->columns[a].param, w->columns[b].param, excess / total};
     }
   qsort(ret->pairs, ret->pair_count, sizeof *ret->pairs, by_pair_share);

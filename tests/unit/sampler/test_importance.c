@@ -92,6 +92,32 @@ static void test_stopped_ones_count(void **state) {
   history_free(history), space_free(space);
 }
 
+/* Each is in use where the other is not. */
+static void test_no_pair_of_what_is_never_together(void **state) {
+  (void)state;
+  struct space *space = make_space(
+      "{\"parameters\": {\"m\": {\"values\": [\"a\", \"b\"]}, \"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}},"
+      "\"conditions\": [{\"if\": {\"m\": \"a\"}, \"then\": [\"x\"]}, {\"if\": {\"m\": \"b\"}, \"then\": [\"y\"]}]}");
+  for (uint64_t seed = 0; seed < 20; seed++) {
+    struct history *history;
+    struct importance_report report;
+    struct err err;
+    struct rng rng = rng_seeded(seed);
+    assert_true(history_new(space, GOAL_MINIMIZE, &history, &err));
+    for (uint32_t n = 0; n < 100; n++) {
+      double point[3] = {(double)(n % 2), n % 2 ? NAN : rng_f64(&rng), n % 2 ? rng_f64(&rng) : NAN};
+      struct outcome outcome = {TRIAL_FINISHED, rng_f64(&rng), 0};
+      assert_true(history_add_told(history, n, point, &outcome, &err));
+    }
+    assert_true(importance_compute(history, 1, &report, &err));
+    for (size_t i = 0; i < report.pair_count; i++)
+      assert_int_equal(report.pairs[i].a, 0);
+    importance_release(&report);
+    history_free(history);
+  }
+  space_free(space);
+}
+
 static void test_admits_that_it_does_not_know(void **state) {
   (void)state;
   struct importance_report report = compute(20, additive, GOAL_MINIMIZE);
@@ -222,10 +248,15 @@ static void test_allocation_failures(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_ranks_what_matters),           cmocka_unit_test(test_stopped_ones_count),
-      cmocka_unit_test(test_admits_that_it_does_not_know), cmocka_unit_test(test_pairs),
-      cmocka_unit_test(test_equal_values_say_nothing),     cmocka_unit_test(test_many_trials),
-      cmocka_unit_test(test_of_conditional_parameters),    cmocka_unit_test(test_allocation_failures),
+      cmocka_unit_test(test_ranks_what_matters),
+      cmocka_unit_test(test_stopped_ones_count),
+      cmocka_unit_test(test_no_pair_of_what_is_never_together),
+      cmocka_unit_test(test_admits_that_it_does_not_know),
+      cmocka_unit_test(test_pairs),
+      cmocka_unit_test(test_equal_values_say_nothing),
+      cmocka_unit_test(test_many_trials),
+      cmocka_unit_test(test_of_conditional_parameters),
+      cmocka_unit_test(test_allocation_failures),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
