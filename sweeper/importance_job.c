@@ -51,7 +51,7 @@ void importance_forget(struct sweeps *s, struct id sweep) {
 
 static uint64_t results_of(const struct sweeps *s, struct id id) {
   const struct live_sweep *live = sweeps_find(s, id);
-  return live ? history_tells(live->history) : UINT64_MAX; /* over: there will be no more */
+  return live ? live->ends : UINT64_MAX; /* over: there will be no more */
 }
 
 static const char *find_known(const struct asking *asking) {

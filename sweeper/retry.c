@@ -20,6 +20,7 @@ static void retried(void *ctx, const struct err *err) {
 }
 
 static bool try_again(struct retrying *retrying, struct live_trial *trial, struct err *err) {
+  importance_forget(retrying->all, retrying->sweep); /* also what held of it when it was over */
   return live_retry(trial, str_of(retrying->actor), err) && sweeps_wait(trial->sweep, trial, retried, retrying, err);
 }
 

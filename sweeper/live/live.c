@@ -261,6 +261,7 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
   if (!engine_row_is_over(row))
     return;
   live->barren = false;
+  live->ends++;
   if (trial->told < 0)
     live_tell_sampler(trial, &(struct live_first_end){.state = row->state, .value = trial->value, .step = trial->value_step});
   if (live->rules && !stop_ended(live->rules, trial->number, row->state == RUN_FINISHED, &err))

@@ -185,6 +185,7 @@ struct live_sweep {
   uint64_t written; /* version of the row that is durable */
   int shown;        /* the state that was told last; -1: none */
   int64_t reports, reports_durable;
+  uint64_t ends;  /* how often a trial ended, or an end was taken back because it is tried again */
   uint64_t deeds; /* number of the last thing that somebody did to it or its trials */
   struct {
     int64_t ms;

@@ -98,6 +98,7 @@ bool live_retry(struct live_trial *trial, struct str actor, struct err *err) {
   note_steered(trial->sweep, &sweep_before, actor);
   live_keep_first_end(trial, &before);
   live_note_time(trial, &before, -1);
+  trial->sweep->ends++;
   mem_free(trial->course->stop);
   mem_free(trial->course->reason);
   trial->course->stop = trial->course->reason = NULL;

@@ -676,6 +676,31 @@ class Importance(Base):
             nameless = self.submit({"name": "no-metric", "method": "random", "parameters": SPACE})["id"]
             self.assertEqual(self.s.get(f"/api/v1/sweeps/{nameless}/importance").status, 409)
 
+    def test_a_trial_that_is_tried_again_counts_as_it_ends_then(self):
+        with Service(WINNOW) as self.s:
+            trials = lambda: self.ok(self.s.get(f"/api/v1/sweeps/{sweep}/importance"))["trials"]
+            sweep = self.submit({"name": "going-on", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})["id"]
+            self.fill(sweep, 12)
+            run = self.ask(sweep)["trials"][0]["run_id"]
+            self.ok(self.tell(sweep, {"run_id": run, "state": "FAILED"}))
+            self.assertEqual(trials(), 12)
+            for end, count in (({"state": "STOPPED", "value": 3}, 13), ({"value": 1}, 13)):
+                self.ok(self.s.post(f"/api/v1/runs/{run}/retry"))
+                self.assertEqual(trials(), 12)
+                self.ask(sweep)
+                self.ok(self.tell(sweep, {"run_id": run, **end}))
+                self.assertEqual(trials(), count)
+            flag = self.s.home / "now-it-works"
+            sweep = self.submit({"name": "over", "method": "grid", "metric": {"name": "loss"}, "parameters": {"a": {"values": [1, 2, 3]}},
+                                 "command": ["sh", "-c", f"echo loss={{{{a}}}}; test {{{{a}}}} = 1 || cat {flag}"]})["id"]
+            over = lambda: wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end of the sweep")
+            over()
+            self.assertEqual(trials(), 1)
+            flag.touch()
+            self.ok(self.s.post(f"/api/v1/runs/{self.trials(sweep)[2]['run_id']}/retry"))
+            over()
+            self.assertEqual(trials(), 2)
+
 
 class Prior(Base):
     BOX = {"x": {"min": -2.0, "max": 2.0}, "kind": {"values": ["a", "b"]}, "n": {"min": 1, "max": 8}}
