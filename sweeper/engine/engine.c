@@ -413,6 +413,11 @@ bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t
   return true;
 }
 
+void engine_reached_target(struct engine *e) {
+  if (e->sweep.state == SWEEP_RUNNING || e->sweep.state == SWEEP_PAUSED)
+    sweep_step(e, SWEEP_EV_DRAIN, WHY_TARGET);
+}
+
 void engine_exhausted(struct engine *e) {
   if (e->sweep.exhausted)
     return;
@@ -563,8 +568,8 @@ enum engine_answer engine_heard(struct engine *e, uint32_t number, uint32_t atte
     note_value(e, t);
   if (report->stop && t->row.state == RUN_RUNNING)
     trial_step(e, t, RUN_EV_STOP, CAUSE_VERDICT);
-  if (report->target && (e->sweep.state == SWEEP_RUNNING || e->sweep.state == SWEEP_PAUSED))
-    sweep_step(e, SWEEP_EV_DRAIN, WHY_TARGET);
+  if (report->target)
+    engine_reached_target(e);
   return answer(t);
 }
 

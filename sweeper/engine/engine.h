@@ -145,6 +145,8 @@ bool engine_has_room(const struct engine *e);
 MUST_CHECK bool engine_create(struct engine *e, uint32_t *ret_number, struct err *err);
 /* A trial that somebody ran without us, already over: RUN_FINISHED, RUN_FAILED or RUN_STOPPED. It counts, but the cap does not stop it. */
 MUST_CHECK bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t *ret_number, struct err *err);
+/* Somebody has what the sweep was to find: no new trials. */
+void engine_reached_target(struct engine *e);
 /* The number that the next new trial gets. */
 uint32_t engine_next_number(struct engine *e);
 /* The space is used up. */

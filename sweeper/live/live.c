@@ -531,6 +531,8 @@ bool live_add(struct live_sweep *live, const json_t *params, const struct live_t
   trial->at_tells = made.tells;
   if (tell->has_value)
     live_set_value(trial, tell->value, 0);
+  if (tell->has_value && tell->state == RUN_FINISHED && live_reaches_target(live, tell->value))
+    engine_reached_target(live->engine);
   *ret = trial;
   sweeps_kick(s);
   return true;

@@ -487,6 +487,16 @@ class Manners(Base):
         for body in ({"count": 0}, {"count": 1001}, {"lease": 0}, {"count": "many"}, {"worker": "w" * 201}):
             self.assertEqual(self.s.post(f"/api/v1/sweeps/{self.submit(self.spec('limits'))['id']}/ask", body, unix=False).status, 400, body)
 
+    def test_a_told_trial_reaches_the_target(self):
+        sweep = self.submit(self.spec("aim", metric={"name": "loss", "target": 0.5}))["id"]
+        run, other = (t["run_id"] for t in self.ask(sweep, 2)["trials"])
+        told = self.ok(self.tell(sweep, *({"params": {"x": 0.25 * n, "kind": "a"}, "value": value} for n, value in enumerate((1, 0.5, 2)))))
+        self.assertEqual((len(told["trials"]), self.sweep(sweep)["state"]), (3, "DRAINING"))
+        self.assertEqual(self.sweep(sweep)["state_reason"], "a trial has reached the target")
+        self.assertEqual(self.ask(sweep), {"trials": [], "finished": False})  # those that run may still be told
+        self.ok(self.tell(sweep, {"run_id": run, "value": 3}, {"run_id": other, "value": 4}))
+        wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end of the sweep")
+
     def test_a_file_with_mistakes_lists_them(self):
         answer = self.s.post("/api/v1/sweeps", "name: bad\nparameters:\n  x: {min: a, max: 1}\nmetod: grid\n")
         self.assertEqual(answer.status, 400)
