@@ -449,12 +449,15 @@ static bool is_told(const struct engine_trial *row) {
   return fsm_is_final(&run_fsm, row->state) && row->dead && row->state != RUN_LOST;
 }
 
+/* What a tell makes of a trial with this value. */
+static enum run_state state_with(const struct live_sweep *live, const struct live_tell *tell, bool has_value, double value) {
+  bool nan_fails = has_value && isnan(value) && live->file->spec.on_nan == NAN_FAIL;
+  return nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
+}
+
 /* What a tell makes of the trial, but for the value it may lack. */
 static enum run_state told_state(const struct live_trial *trial, const struct engine_trial *row, const struct live_tell *tell) {
-  bool has = row->has_value || tell->has_value;
-  double value = tell->has_value ? tell->value : trial->value;
-  bool nan_fails = has && isnan(value) && trial->sweep->file->spec.on_nan == NAN_FAIL;
-  return nan_fails && tell->state == RUN_FINISHED ? RUN_FAILED : tell->state;
+  return state_with(trial->sweep, tell, row->has_value || tell->has_value, tell->has_value ? tell->value : trial->value);
 }
 
 /* Is it what the trial has ended with? */
@@ -520,7 +523,7 @@ bool live_add(struct live_sweep *live, const json_t *params, const struct live_t
   uint32_t number;
   struct sweeps *s = live->all;
   if (!live_add_check(live, params, tell, err) || !space_point_from_json(live->space, params, SPACE_ALL, point, err) ||
-      !engine_add(live->engine, tell->state, tell->has_value, &number, err))
+      !engine_add(live->engine, state_with(live, tell, tell->has_value, tell->value), tell->has_value, &number, err))
     return false;
   struct live_made made = live_made_by_hand(live);
   struct live_trial *trial = live_trial_new(live, number, id_new(s->conf.clock, &s->conf.rng), err);

@@ -497,6 +497,13 @@ class Manners(Base):
         self.ok(self.tell(sweep, {"run_id": run, "value": 3}, {"run_id": other, "value": 4}))
         wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end of the sweep")
 
+    def test_nan_of_a_told_trial_counts_as_of_any(self):
+        for policy, state in (("fail", "FAILED"), ("worst", "FINISHED")):
+            sweep = self.submit(self.spec(policy, on_nan=policy))["id"]
+            asked = self.ask(sweep)["trials"][0]
+            told = self.ok(self.tell(sweep, {"params": asked["params"], "value": "NaN"}, {"run_id": asked["run_id"], "value": "NaN"}))
+            self.assertEqual([(t["state"], t["value"]) for t in told["trials"]], [(state, "NaN")] * 2)
+
     def test_a_file_with_mistakes_lists_them(self):
         answer = self.s.post("/api/v1/sweeps", "name: bad\nparameters:\n  x: {min: a, max: 1}\nmetod: grid\n")
         self.assertEqual(answer.status, 400)
