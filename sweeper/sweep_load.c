@@ -281,7 +281,7 @@ static bool read_trial(struct sweeps_loading *loading, const struct pg_reply *ro
                                    .reports = (uint32_t)pg_int(row, 0, 30)};
   trial->at_tells = (uint32_t)pg_int(row, 0, 22);
   trial->course->stop = stop.p ? mem_strndup(stop.p, stop.n) : NULL;
-  const char *known = live_cause_text(state.cause); /* which needs no copy, and so perhaps no course */
+  const char *known = live_usual_reason(trial, &state); /* which needs no copy, and so perhaps no course */
   trial->course->reason = reason.p && !(known && str_is(reason, known)) ? mem_strndup(reason.p, reason.n) : NULL;
   live_course_close(trial);
   return true;

@@ -236,7 +236,7 @@ static void over(struct ending *ending, struct live_trial *trial) {
   if (ending->ok && live->conf.needs_value && !engine_trial(live->engine, trial->number)->has_value)
     jobs_explain_no_metric(trial);
   else if (ending->ok && live_fails_of_nan(trial)) {
-    set_reason(trial, "the goal metric ended as NaN, and on_nan is fail");
+    set_reason(trial, live_nan_text);
     ending->ok = false;
   }
   if (ending->lost)

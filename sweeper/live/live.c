@@ -274,6 +274,8 @@ void live_note_end(struct live_trial *trial, const struct engine_trial *row) {
     live_forget_said(trial); /* there will be no other attempt */
 }
 
+const char live_nan_text[] = "the goal metric ended as NaN, and on_nan is fail";
+
 const char *live_cause_text(unsigned cause) {
   static const char *const texts[] = {
       [CAUSE_NONE] = NULL,
@@ -286,6 +288,14 @@ const char *live_cause_text(unsigned cause) {
       [CAUSE_LOST] = "nobody has heard of it any more",
   };
   return cause < ARRAY_LEN(texts) ? texts[cause] : NULL;
+}
+
+const char *live_usual_reason(const struct live_trial *trial, const struct engine_trial *row) {
+  const struct live_sweep *live = trial->sweep;
+  if (row->cause != CAUSE_EXIT || !live->conf.asks)
+    return live_cause_text(row->cause);
+  bool is_nan = live->file->spec.on_nan == NAN_FAIL && row->has_value && isnan(trial->value);
+  return is_nan ? live_nan_text : "its worker said so";
 }
 
 const char *live_node(const struct live_sweep *live, const struct engine_trial *row) {
@@ -302,7 +312,7 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
   const char *reason = live_course(trial)->reason;
   bool own = row->cause == CAUSE_NO_METRIC ? str_starts(str_of(reason), STR("no_metric"))
                                            : row->cause != CAUSE_KILLED && row->cause != CAUSE_SWEEP;
-  return reason && own ? reason : live_cause_text(row->cause);
+  return reason && own ? reason : live_usual_reason(trial, row);
 }
 
 /* ---- asks ---- */

@@ -429,6 +429,9 @@ const char *live_reason(const struct live_trial *trial, const struct engine_tria
 /* The node it runs on, or has run on; NULL: none yet, or a worker's own. */
 const char *live_node(const struct live_sweep *live, const struct engine_trial *row);
 const char *live_cause_text(unsigned cause);
+/* What is said of such an end where nothing else is known. */
+const char *live_usual_reason(const struct live_trial *trial, const struct engine_trial *row);
+extern const char live_nan_text[];
 /* What is to be done before the next transaction: asks, new trials. */
 void live_advance(struct live_sweep *live);
 void live_settle_asks(struct live_sweep *live, const struct err *failed);

@@ -497,6 +497,13 @@ class Manners(Base):
         self.ok(self.tell(sweep, {"run_id": run, "value": 3}, {"run_id": other, "value": 4}))
         wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end of the sweep")
 
+    def test_why_a_told_trial_failed(self):
+        sweep = self.submit(self.spec("why", on_nan="fail"))["id"]
+        failed, nan, silent = (t["run_id"] for t in self.ask(sweep, 3)["trials"])
+        self.ok(self.tell(sweep, {"run_id": failed, "state": "FAILED"}, {"run_id": nan, "value": "NaN"}, {"run_id": silent}))
+        self.assertEqual([t["state_reason"] for t in self.trials(sweep)], [
+            "its worker said so", "the goal metric ended as NaN, and on_nan is fail", "no_metric: it ended well, but the goal metric was never seen"])
+
     def test_nan_of_a_told_trial_counts_as_of_any(self):
         for policy, state in (("fail", "FAILED"), ("worst", "FINISHED")):
             sweep = self.submit(self.spec(policy, on_nan=policy))["id"]
