@@ -402,10 +402,10 @@ static void climb(struct gp_search *s, double *point, double *scratch) {
       moved[i] = space_value(s->space, i, from + share * (free_x[k] - from));
     }
     space_settle(s->space, moved);
-    bool complete_point = true; /* an `if` on a number may have brought something into use */
+    bool is_whole = true; /* an `if` on a number may have brought something into use, or out of it */
     for (size_t i = 0; i < s->width; i++)
-      complete_point = complete_point && isnan(moved[i]) == isnan(point[i]);
-    if (complete_point && space_allows(s->space, moved)) {
+      is_whole = is_whole && space_in_use(s->space, moved, i) == !isnan(point[i]);
+    if (is_whole && space_allows(s->space, moved)) {
       memcpy(point, moved, s->width * sizeof *point);
       return;
     }

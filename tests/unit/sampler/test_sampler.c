@@ -46,6 +46,8 @@ static struct suggestion ask(struct study *s, uint32_t n, double *point) {
     fail_msg("%s", err.text);
   assert_int_equal(suggestion.kind, SUGGESTION_POINT);
   assert_true(space_allows(s->space, point));
+  if (!space_has_point(s->space, point, &err))
+    fail_msg("%s, trial %u: %s", sampler_type_name(suggestion.by), n, err.text);
   assert_true(history_add(s->history, n, point, NULL, &err));
   return suggestion;
 }
@@ -130,6 +132,24 @@ static void test_replay(void **state) {
 }
 
 /* Traps 6 and 20, and 2.4: NaN, infinities of both signs, failures and stops are learnt from and never break anything. */
+/* What a number decides is in use on one side of it, and every point is whole: also where a search comes from the other side. */
+static void test_conditions_on_numbers(void **state) {
+  (void)state;
+  static const char *const space =
+      "{\"parameters\": {\"x\": {\"min\": 0.0, \"max\": 1.0}, \"y\": {\"min\": 0.0, \"max\": 1.0}, \"z\": {\"min\": 0.0, \"max\": 1.0}},"
+      "\"conditions\": [{\"if\": \"x > 0.5\", \"then\": [\"y\"]}, {\"if\": \"y < 0.3\", \"then\": [\"z\"]}]}";
+  for (enum sampler_type type = SAMPLER_AUTO; type < SAMPLER_GRID; type++)
+    for (uint64_t seed = 0; seed < 10; seed++) {
+      struct study s = begin(space, type, seed, GOAL_MINIMIZE);
+      double point[3];
+      for (uint32_t n = 0; n < 40; n++) {
+        ask(&s, n, point);
+        tell(&s, n, TRIAL_FINISHED, fabs(point[0] - 0.5) + (isnan(point[1]) ? 0.1 : fabs(point[1] - 0.3)));
+      }
+      end(&s);
+    }
+}
+
 static void test_bad_results(void **state) {
   (void)state;
   for (size_t i = 0; i < ARRAY_LEN(learners); i++) {
@@ -858,6 +878,7 @@ int main(void) {
       cmocka_unit_test(test_learners_learn),
       cmocka_unit_test(test_replay),
       cmocka_unit_test(test_curves_that_are_looked_at),
+      cmocka_unit_test(test_conditions_on_numbers),
       cmocka_unit_test(test_bad_results),
       cmocka_unit_test(test_stopped_dilute_nothing),
       cmocka_unit_test(test_how_many_are_good),
