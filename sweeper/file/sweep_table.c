@@ -36,7 +36,7 @@ static const struct spec_row sampler_rows[] = {
     {"seed", SPEC_INT, AT(sweep_sampler_spec, seed), GIVEN(sweep_sampler_spec, has_seed),
      .help = "the same seed and results give the same trials; default: drawn at submit and shown"},
     {"n_startup", SPEC_INT, AT(sweep_sampler_spec, n_startup), GIVEN(sweep_sampler_spec, has_n_startup), .min = 0, .max = 100000,
-     .help = "trials before the model is used"},
+     .help = "results before the model is used; default: 10"},
     {"n_candidates", SPEC_INT, AT(sweep_sampler_spec, n_candidates), GIVEN(sweep_sampler_spec, has_n_candidates), .min = 1, .max = 100000,
      .help = "points the model compares for one suggestion"},
     {"staleness", SPEC_INT, AT(sweep_sampler_spec, staleness), GIVEN(sweep_sampler_spec, has_staleness), .min = 0, .max = 100000,

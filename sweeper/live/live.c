@@ -27,10 +27,12 @@ static bool make_space(struct live_sweep *live, struct err *err) {
     return false;
   history_suppose(live->history, (enum supposed)spec->metric.impute_while_running);
   live->space_version = checksum_of(json);
-  struct sampler_settings settings = {.type = (enum sampler_type)spec->sampler.type,
+  const struct sweep_sampler_spec *said = &spec->sampler;
+  struct sampler_settings settings = {.type = (enum sampler_type)said->type,
                                       .seed = (uint64_t)live->seed,
-                                      .startup = (unsigned)spec->sampler.n_startup,
-                                      .candidates = (unsigned)spec->sampler.n_candidates};
+                                      .startup = said->has_n_startup ? (unsigned)MAX_OF(said->n_startup, (int64_t)1)
+                                                                     : 0, /* of nothing no model is made */
+                                      .candidates = (unsigned)said->n_candidates};
   if (!sampler_new(live->history, &settings, &live->sampler, err))
     return false;
   if (!spec->fixed_first || spec->fixed_first->kind == YN_NULL)

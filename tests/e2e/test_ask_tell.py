@@ -497,6 +497,16 @@ class Manners(Base):
         self.ok(self.tell(sweep, {"run_id": run, "value": 3}, {"run_id": other, "value": 4}))
         wait(lambda: self.sweep(sweep)["state"] == "FINISHED", "the end of the sweep")
 
+    def test_no_start_up_is_none(self):
+        made = {}
+        for startup in ({}, {"n_startup": 0}, {"n_startup": 3}):
+            sweep = self.submit(self.spec("startup", method="bayes", sampler={"type": "tpe", "seed": 1, **startup}))["id"]
+            for _ in range(12):
+                trial = self.ask(sweep)["trials"][0]
+                self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": trial["params"]["x"] ** 2}))
+            made[str(startup)] = [t["made"]["by"] for t in self.trials(sweep)].index("tpe")
+        self.assertEqual(list(made.values()), [10, 1, 3], made)
+
     def test_why_a_told_trial_failed(self):
         sweep = self.submit(self.spec("why", on_nan="fail"))["id"]
         failed, nan, silent = (t["run_id"] for t in self.ask(sweep, 3)["trials"])
