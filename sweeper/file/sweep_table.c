@@ -38,7 +38,7 @@ static const struct spec_row sampler_rows[] = {
     {"n_startup", SPEC_INT, AT(sweep_sampler_spec, n_startup), GIVEN(sweep_sampler_spec, has_n_startup), .min = 0, .max = 100000,
      .help = "results before the model is used; default: 10"},
     {"n_candidates", SPEC_INT, AT(sweep_sampler_spec, n_candidates), GIVEN(sweep_sampler_spec, has_n_candidates), .min = 1, .max = 100000,
-     .help = "points the model compares for one suggestion"},
+     .help = "points TPE compares for one suggestion, 256 of them at most; default: 24"},
     {"staleness", SPEC_INT, AT(sweep_sampler_spec, staleness), GIVEN(sweep_sampler_spec, has_staleness), .min = 0, .max = 100000,
      .help = "results a suggestion prepared ahead may lack; default: the number of workers"},
 };
