@@ -453,13 +453,12 @@ bool cli_split_pair(const char *word, struct str *ret_key, const char **ret_valu
 
 static json_t *typed_value(const char *text) {
   AUTO_JSON json_t *value = NULL;
-  struct err ignored; /* what is no JSON scalar is a text */
+  struct err ignored; /* what is no JSON is a text */
   AUTO_BUF struct buf wrapped = BUF_INIT(MIB);
   buf_printf(&wrapped, "[%s]", text);
   if (!json_read(buf_str(&wrapped), &value, &ignored) || json_array_size(value) != 1)
     return json_string(text);
-  json_t *item = json_array_get(value, 0);
-  return json_is_string(item) ? json_string(text) : json_incref(item);
+  return json_incref(json_array_get(value, 0));
 }
 
 bool cli_add_pair(json_t *object, const char *word, bool typed, struct err *err) {

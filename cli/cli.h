@@ -73,7 +73,7 @@ MUST_CHECK bool cli_read_input(const char *file, struct buf *out, struct err *er
 
 /* "key=value" or "key=" (an empty text): false without a '='. */
 MUST_CHECK bool cli_split_pair(const char *word, struct str *ret_key, const char **ret_value, struct err *err);
-/* Adds key=value words to an object; with `typed` what reads as JSON, but for texts, becomes that. */
+/* Adds key=value words to an object; with `typed` what reads as JSON becomes that. */
 MUST_CHECK bool cli_add_pair(json_t *object, const char *word, bool typed, struct err *err);
 
 #endif

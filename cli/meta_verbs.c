@@ -218,7 +218,7 @@ static const struct flag_row api_flags[] = {
      .type = FLAG_TEXT,
      .value_name = "KEY=VALUE",
      .repeatable = true,
-     .help = "the same, but numbers, true, false and null are these"},
+     .help = "the same, but numbers, true, false and null are these, and what is in double quotes is text"},
     {.name = "input", .type = FLAG_TEXT, .value_name = "FILE", .completes = WORD_FILE, .help = "the body; - is standard input"},
     {.name = "content-type", .type = FLAG_TEXT, .value_name = "TYPE", .help = "of the body (JSON when not said)"},
     {.name = "header", .letter = 'H', .type = FLAG_TEXT, .value_name = "LINE", .help = "one more header"},

@@ -189,7 +189,9 @@ static const struct verb rows[] = {
         .name = "enqueue",
         .aliases = "add",
         .summary = "add a hand-picked point to a sweep",
-        .help = "It runs before the sampler's next one. Numbers, true, false and null are these; everything else is text.",
+        .help =
+            "It runs before the sampler's next one. Numbers, true, false and null are these; what stands in double quotes ('n=\"8\"') and "
+            "everything else is text.",
         .examples = {{"winnow trial enqueue mnist lr=0.01 batchsize=64 optimizer=adam", "one point"}},
         .words = {{"SWEEP", WORD_SWEEP}, {"PARAM=VALUE", WORD_TEXT, .many = true}},
         .run = enqueue_run,

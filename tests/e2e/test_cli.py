@@ -123,9 +123,9 @@ class EveryVerb(Case):
     def test_bodies(self):
         self.run_it("run", "tag", "first", "a=1", "b-", "c=")
         self.assertEqual(json.loads(self.sent("PATCH", "/runs/" + RUN_A)[0][3]), {"tags": {"a": "1", "b": None, "c": ""}})
-        self.run_it("trial", "enqueue", "mnist", "lr=0.1", "n=3", "opt=adam", "nest=true", "z=00", "inf=1e999")
+        self.run_it("trial", "enqueue", "mnist", "lr=0.1", "n=3", "opt=adam", "nest=true", "z=00", "inf=1e999", 'eight="8"', 'half="8')
         self.assertEqual(json.loads(self.sent("POST", "/sweeps/%s/trials" % SWEEP)[0][3]),
-                         {"params": {"lr": 0.1, "n": 3, "opt": "adam", "nest": True, "z": "00", "inf": "1e999"}})
+                         {"params": {"lr": 0.1, "n": 3, "opt": "adam", "nest": True, "z": "00", "inf": "1e999", "eight": "8", "half": '"8'}})
         self.run_it("sweep", "edit", "mnist", "--run-cap=100", "--max-time", "2h", "--notes", "x y")
         self.assertEqual(json.loads(self.sent("PATCH", "/sweeps/" + SWEEP)[0][3]), {"run_cap": 100, "max_time": "2h", "notes": "x y"})
 
