@@ -36,7 +36,8 @@ class Idempotency(unittest.TestCase):
                  ("/models", {"name": "model once"}, "registered_model"),
                  ("/models/m/versions", {"run_id": run, "source": f"mlflow-artifacts:/0/{run}/artifacts"}, "model_version"),
                  ("/sweeps", {**SWEEP, "name": "once"}, "sweep"), (f"/sweeps/{sweep}/clone", {}, "sweep"),
-                 (f"/sweeps/{sweep}/trials", {"params": {"lr": 0.25}}, "run"), (f"/sweeps/{sweep}/ask", {"count": 2}, "run")]
+                 (f"/sweeps/{sweep}/trials", {"params": {"lr": 0.25}}, "run"), (f"/sweeps/{sweep}/ask", {"count": 2}, "run"),
+                 (f"/sweeps/{sweep}/tell", {"trials": [{"params": {"lr": 0.5}, "value": 1}]}, "run")]
         for path, body, table in cases:
             with self.subTest(path):
                 key, before = uuid.uuid4().hex, self.count(table)
