@@ -269,11 +269,11 @@ static void on_kept(void *ctx, const struct pg_reply *reply) {
 static void keep(struct keyed *op) {
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
-  bool has_body = op->content_type[0] && op->answer.n <= ANSWER_MAX && !is_secret(op);
+  bool has_type = op->content_type[0] && !is_secret(op), has_body = has_type && op->answer.n <= ANSWER_MAX;
   pg_args_init(&args, STMT_IDEMPOTENCY_KEEP);
   pg_put_bytea(&args, key_text(op->key));
   pg_put_int(&args, op->status);
-  pg_put_text(&args, has_body ? str_of(op->content_type) : STR_NONE);
+  pg_put_text(&args, has_type ? str_of(op->content_type) : STR_NONE);
   pg_put_bytea(&args, has_body ? buf_str(&op->answer) : STR_NONE);
   pg_put_text(&args, op->entry->doomed);
   if (!pg_run(pool(op), &args, 0, on_kept, op, &err))
@@ -371,6 +371,10 @@ static bool give_again(struct keyed *op, const struct pg_reply *reply, struct er
   if (pg_is_null(reply, 0, 4) && is_secret(op)) {
     err_set(err, ERR_EXISTS, "this request was done already, and its secret is shown only once");
     return err_hint(err, "revoke what it made, and make another with a new Idempotency-Key");
+  }
+  if (!pg_is_null(reply, 0, 4) && pg_is_null(reply, 0, 5)) {
+    err_set(err, ERR_EXISTS, "this request was done already, and its answer was too large to be kept");
+    return err_hint(err, "list what it made");
   }
   op->status = (int)pg_int(reply, 0, 3);
   snprintf(op->content_type, sizeof op->content_type, "%.*s", STR_ARG(pg_text(reply, 0, 4)));

@@ -55,6 +55,16 @@ class Idempotency(unittest.TestCase):
                 self.assertEqual((other.status, other.json["code"]), (409, "conflict"))
                 self.assertIn("another request", other.json["detail"])
 
+    def test_an_answer_that_is_too_large_is_not_kept(self):
+        sweep = self.s.post("/api/v1/sweeps", {**SWEEP, "run_cap": 1000}).json["id"]
+        key, before = uuid.uuid4().hex, self.count("run")
+        first = self.post(f"/sweeps/{sweep}/ask", {"count": 1000}, key)
+        self.assertEqual(len(first.json["trials"]), 1000)
+        self.assertGreater(len(first.body), 256 * 1024)
+        again = self.post(f"/sweeps/{sweep}/ask", {"count": 1000}, key)
+        self.assertEqual((again.status, self.count("run")), (409, before + 1000))
+        self.assertIn("too large to be kept", again.json["detail"])
+
     def test_a_key_is_the_callers_and_the_paths_own(self):
         key = uuid.uuid4().hex
         ids = {self.post("/runs", {}, key).json["id"]}
