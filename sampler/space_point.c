@@ -155,9 +155,27 @@ static void forget_map(struct reader *r, const struct space_node *map) {
   }
 }
 
-/* Which alternative an object is: the first that can be read from it. */
+/* Was everything read that is in this map? Of what is in use under some condition only, nobody knows whether it should have been. */
+static bool has_all(const struct reader *r, const struct space_node *map) {
+  for (const struct space_node *node = map->child; node; node = node->next) {
+    if (node->param == SIZE_MAX) {
+      if (!has_all(r, node))
+        return false;
+      continue;
+    }
+    double value = r->point[node->param];
+    if (isnan(value) && !r->space->params[node->param].rule_count)
+      return false;
+    const struct space_node *inner = node->alternatives && !isnan(value) ? node->alternatives[(size_t)value] : NULL;
+    if (inner && !has_all(r, inner))
+      return false;
+  }
+  return true;
+}
+
+/* Which alternative an object is: the first that can be read from it and lacks nothing, else the first that can be read from it. */
 static bool read_alternative(struct reader *r, const struct space_node *node, const json_t *value, const char *path) {
-  uint64_t cells = r->space->params[node->param].public.cells;
+  uint64_t cells = r->space->params[node->param].public.cells, lacking = cells;
   struct err first = {0};
   struct reader then = *r;
   for (uint64_t k = 0; k < cells; k++) {
@@ -179,8 +197,20 @@ static bool read_alternative(struct reader *r, const struct space_node *node, co
         r->unknown = NULL;
         continue;
       }
+      if (!has_all(r, node->alternatives[k])) {
+        if (lacking < cells)
+          forget_map(r, node->alternatives[k]);
+        lacking = MIN_OF(lacking, k);
+        continue;
+      }
     }
+    if (lacking < cells)
+      forget_map(r, node->alternatives[lacking]);
     r->point[node->param] = (double)k;
+    return true;
+  }
+  if (lacking < cells) {
+    r->point[node->param] = (double)lacking;
     return true;
   }
   *r = then;

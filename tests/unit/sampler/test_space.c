@@ -503,6 +503,37 @@ static void alternatives_are_read_exactly(void **state) {
   space_free(space);
 }
 
+/* What one has and another has too is that one's, when it lacks nothing there. */
+static void the_alternative_that_lacks_nothing_is_read(void **state) {
+  (void)state;
+  static const struct {
+    const char *params;
+    enum space_extent extent;
+    double opt, m; /* which alternatives */
+  } rows[] = {
+      {"{\"opt\": {\"lr\": 0.5, \"momentum\": 0.9}, \"m\": \"none\"}", SPACE_ALL, 0, 2},
+      {"{\"opt\": {\"lr\": 0.5}, \"m\": {\"d\": {\"x\": 1}}}", SPACE_ALL, 1, 1},
+      {"{\"opt\": {\"lr\": 0.5}, \"m\": {\"d\": {\"x\": 1, \"y\": 2}}}", SPACE_EXACTLY, 1, 0},
+      {"{\"opt\": {}, \"m\": {}}", SPACE_SOME, 0, 0},
+      {"{\"opt\": {\"momentum\": 0.9}}", SPACE_SOME, 0, NAN},
+  };
+  struct space *space = make_space(
+      "{\"parameters\": {\"opt\": {\"choices\": [{\"parameters\": {\"lr\": {\"min\": 0.0, \"max\": 1.0}, \"momentum\": {\"min\": 0.0, \"max\": 1.0}}},"
+      "{\"parameters\": {\"lr\": {\"min\": 0.0, \"max\": 1.0}, \"kind\": {\"value\": \"adam\"}}}]},"
+      "\"m\": {\"choices\": [{\"parameters\": {\"d\": {\"parameters\": {\"x\": {\"min\": 1, \"max\": 3}, \"y\": {\"min\": 1, \"max\": 3}}}}},"
+      "{\"parameters\": {\"d\": {\"choices\": [{\"parameters\": {\"x\": {\"min\": 1, \"max\": 3}}}]}}}, {\"value\": \"none\"}]}}}");
+  size_t opt = space_find(space, STR("opt")), m = space_find(space, STR("m"));
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    double point[SPACE_PARAMS_MAX];
+    struct err err;
+    AUTO_JSON json_t *json = read_json(rows[i].params);
+    if (!space_point_from_json(space, json, rows[i].extent, point, &err))
+      fail_msg("row %zu: %s", i, err.text);
+    assert_true(point[opt] == rows[i].opt && (point[m] == rows[i].m || (isnan(point[m]) && isnan(rows[i].m))));
+  }
+  space_free(space);
+}
+
 static void the_nearest_name_is_told(void **state) {
   (void)state;
   struct space *space = make_space("{\"parameters\": {\"rate\": {\"min\": 0.0, \"max\": 1.0},"
@@ -653,6 +684,7 @@ int main(void) {
       cmocka_unit_test(test_errors_say_where),
       cmocka_unit_test(test_reading_points),
       cmocka_unit_test(alternatives_are_read_exactly),
+      cmocka_unit_test(the_alternative_that_lacks_nothing_is_read),
       cmocka_unit_test(the_nearest_name_is_told),
       cmocka_unit_test(the_nearest_name_of_an_alternative_is_told),
       cmocka_unit_test(the_last_of_many_alternatives_is_soon_read),
