@@ -131,7 +131,6 @@ static void test_replay(void **state) {
     }
 }
 
-/* Traps 6 and 20, and 2.4: NaN, infinities of both signs, failures and stops are learnt from and never break anything. */
 /* What a number decides is in use on one side of it, and every point is whole: also where a search comes from the other side. */
 static void test_conditions_on_numbers(void **state) {
   (void)state;
@@ -150,6 +149,7 @@ static void test_conditions_on_numbers(void **state) {
     }
 }
 
+/* Traps 6 and 20, and 2.4: NaN, infinities of both signs, failures and stops are learnt from and never break anything. */
 static void test_bad_results(void **state) {
   (void)state;
   for (size_t i = 0; i < ARRAY_LEN(learners); i++) {

@@ -204,7 +204,6 @@ static void test_readable_values(void **state) {
   space_free(space);
 }
 
-/* The largest distance of an empirical distribution from the even one, of the values' coordinates. */
 /* Between bounds that lie close together there are as many values as between others. */
 static void test_narrow_ranges_have_many_values(void **state) {
   (void)state;
@@ -231,6 +230,7 @@ static void test_narrow_ranges_have_many_values(void **state) {
   }
 }
 
+/* The largest distance of an empirical distribution from the even one, of the values' coordinates. */
 static double ks_distance(const struct space *space, size_t param, uint64_t seed, size_t n) {
   double *u = mem_array(n, sizeof *u), distance = 0, point[SPACE_PARAMS_MAX];
   assert_non_null(u);
