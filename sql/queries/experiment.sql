@@ -81,10 +81,8 @@ done as (
 select active from e;
 
 -- name: experiment_run_count (int8[]) -> (int8, int8) repeatable
--- How many runs each has, counted up to 100,000; those that stand for a sweep are none, as in lists.
-select e.id, (select count(*) from (select from run r where r.experiment_id = e.id limit 100000 + coalesce(s.count, 0)) c) - coalesce(s.count, 0)
-from unnest($1) e (id)
-left join (select experiment_id, count(*) from sweep where experiment_id = any($1) and not single group by 1) s on s.experiment_id = e.id;
+-- How many runs each has, counted up to 100,000.
+select e.id, (select count(*) from (select from run r where r.experiment_id = e.id limit 100000) c) from unnest($1) e (id);
 
 -- name: experiment_datasets (int8[]) -> (int8, text, text, text) repeatable
 -- What the runs of these experiments read, each once per context.
