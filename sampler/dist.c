@@ -191,14 +191,15 @@ static bool set_cells(struct dist *dist, double first, double last, const char *
 }
 
 /* A bound that is off the grid by no more than rounding is on it. */
-static double rounding_of(double low, double high, double step) {
-  return fmin(1e-9, 1e-12 * fmax(fabs(low), fabs(high)) / step);
+static double rounding_of(const struct dist_spec *spec, double low, double high, double step) {
+  double bound = fmax(fabs(low), fabs(high));
+  return fmax(fmin(1e-9, 1e-12 * bound / step), fmin(1e-3, spec->rounded * bound / step));
 }
 
 static double last_step(const struct dist_spec *spec) {
   double width = spec->max - spec->min;
   if (!spec->integer)
-    return floor(width / spec->step + rounding_of(spec->min, spec->max, spec->step));
+    return floor(width / spec->step + rounding_of(spec, spec->min, spec->max, spec->step));
   return spec->step > width ? 0 : (double)(((int64_t)spec->max - (int64_t)spec->min) / (int64_t)spec->step);
 }
 
@@ -227,7 +228,7 @@ static bool init_quantum(struct dist *dist, const struct dist_spec *spec, struct
   dist->step = spec->quantum;
   double low = isfinite(spec->min) && !(is_log(spec->shape) && spec->min <= 0) ? spec->min : quantile(dist, 0);
   double high = isfinite(spec->max) ? spec->max : quantile(dist, 1);
-  double slack = rounding_of(low, high, spec->quantum);
+  double slack = rounding_of(spec, low, high, spec->quantum);
   double first = ceil(low / spec->quantum - slack), last = floor(high / spec->quantum + slack);
   if (spec->shape == DIST_LOG_NORMAL && !(spec->min > 0))
     first = 0; /* exp(x) may round to nothing */

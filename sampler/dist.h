@@ -11,6 +11,7 @@ enum dist_shape { DIST_UNIFORM, DIST_LOG_UNIFORM, DIST_NORMAL, DIST_LOG_NORMAL, 
 struct dist_spec {
   enum dist_shape shape;
   double min, max;    /* values, not logarithms */
+  double rounded;     /* by what share of them: of bounds that were written as rounded logarithms */
   double mu, sigma;   /* normal families; of the logarithm for DIST_LOG_NORMAL */
   double alpha, beta; /* DIST_BETA */
   double step;        /* > 0: values min + k * step, all equally likely under DIST_UNIFORM (the ends get a whole cell) */

@@ -250,7 +250,7 @@ static bool read_bounds(struct builder *b, const struct keys *keys, const struct
     if (fabs(spec->min) > 700 || fabs(spec->max) > 700)
       return bad(b, path, "has exponents that are too large");
     double from = exp(form->flags & INVERSE ? -spec->max : spec->min), to = exp(form->flags & INVERSE ? -spec->min : spec->max);
-    spec->min = from, spec->max = to;
+    spec->min = from, spec->max = to, spec->rounded = 1e-9;
   }
   return true;
 }

@@ -103,7 +103,9 @@ CREATE FUNCTION winnow.logged_model_purge(gone uuid, before bigint, files text) 
 begin
   perform from experiment where id = (select experiment_id from logged_model where id = gone) for share; -- nobody restores it meanwhile
   delete from logged_model m where m.id = gone
-    and (m.deleted_at <= before or exists (select from experiment e where e.id = m.experiment_id and e.deleted_at <= before));
+    and (m.deleted_at <= before or exists (
+      select from experiment e where e.id = m.experiment_id and e.deleted_at <= before
+        and not exists (select from run r where r.experiment_id = e.id) and not exists (select from sweep s where s.experiment_id = e.id)));
   if not found then
     return false;
   end if;

@@ -21,6 +21,7 @@ struct asking {
   struct sweeps *all;
   struct id id;
   uint64_t results; /* how many there were when it was asked */
+  uint64_t turn;
   bool settled;     /* and all of them were stored */
   uint64_t seed;
   struct sweep_file *file;
@@ -42,6 +43,7 @@ void importance_cache_free(struct importance_cache *cache) {
 }
 
 void importance_forget(struct sweeps *s, struct id sweep) {
+  s->importance_turn++;
   for (size_t i = 0; s->importance && i < KNOWN_MAX; i++)
     if (id_eq(s->importance->items[i].sweep, sweep)) {
       mem_free(s->importance->items[i].json);
@@ -67,6 +69,8 @@ static const char *find_known(const struct asking *asking) {
 /* Without memory it is computed again the next time. */
 static void keep(struct asking *asking) {
   struct sweeps *s = asking->all;
+  if (asking->turn != s->importance_turn)
+    return;
   if (!s->importance)
     s->importance = mem_zalloc(sizeof *s->importance);
   char *json = s->importance ? mem_strdup(buf_text(&asking->json)) : NULL;
@@ -207,6 +211,7 @@ static void on_spec(void *ctx, const struct pg_reply *row) {
   }
   asking->results = results_of(asking->all, asking->id);
   asking->settled = !asking->all->in_flight;
+  asking->turn = asking->all->importance_turn;
   const char *known = find_known(asking);
   if (known) {
     buf_puts(&asking->json, known);

@@ -459,8 +459,13 @@ static bool look_up(struct http_req *req, struct str text, struct err *err) {
   return true;
 }
 
+static bool creates(const struct http_req *req) {
+  enum route_creates what = http_req_route(req)->creates;
+  return what == CREATES_PARAMS ? str_find_str(http_req_body(req), STR("\"params\"")) != SIZE_MAX : what != CREATES_NOTHING;
+}
+
 static struct str text_of_key(const struct http_req *req) {
-  if (http_req_route(req)->creates == CREATES_NOTHING)
+  if (!creates(req))
     return STR_NONE;
   return names_itself(req) ? http_req_body(req) : http_req_header(req, "Idempotency-Key");
 }

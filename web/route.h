@@ -70,6 +70,7 @@ enum route_creates {
   CREATES_BY_KEY, /* under an id made from the key: doing it again after a crash makes the same thing */
   CREATES_NAMED,  /* what the body alone names: it is its own key, and doing it again after a crash makes the same thing */
   CREATES_SECRET, /* its answer is shown once, and not kept */
+  CREATES_PARAMS, /* what its body gives "params" of; done again the rest does nothing more */
 };
 
 struct route {

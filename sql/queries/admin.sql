@@ -54,12 +54,15 @@ where s.deleted_at <= $1 and s.id > $2 and not exists (select from run r where r
 order by s.id limit $3;
 
 -- name: logged_model_trash (int8, uuid, int8) -> (uuid, text, text, int8) repeatable
--- The same of logged models, also of those whose experiment was deleted: id, name, artifact URI, when.
+-- The same of logged models, also of those in experiments that go themselves (experiment_trash): id, name, artifact URI, when.
 select m.id, m.name,
   coalesce(m.artifact_uri, uri_below(e.artifact_location, 'models/m-' || replace(m.id::text, '-', '') || '/artifacts')),
   least(m.deleted_at, e.deleted_at)
 from logged_model m join experiment e on e.id = m.experiment_id
-where least(m.deleted_at, e.deleted_at) <= $1 and m.id > $2 order by m.id limit $3;
+where m.id > $2 and (m.deleted_at <= $1 or (e.deleted_at <= $1
+  and not exists (select from run r where r.experiment_id = e.id and (r.deleted_at is null or r.deleted_at > $1))
+  and not exists (select from sweep s where s.experiment_id = e.id and not s.single and (s.deleted_at is null or s.deleted_at > $1))))
+order by m.id limit $3;
 
 -- name: experiment_trash (int8, int8, int8) -> (int8, text, int8) repeatable
 -- The same of experiments in which nothing stays (their logged models go with them): id, name, when.

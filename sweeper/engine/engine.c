@@ -407,6 +407,7 @@ bool engine_add(struct engine *e, enum run_state state, bool has_value, uint32_t
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_fsm.states[e->sweep.state]);
   struct engine_trial row = {
       .number = engine_next_number(e), .version = 1, .attempt = 1, .state = (uint8_t)state, .dead = true, .has_value = has_value};
+  row.cause = state == RUN_FAILED && e->conf.asks ? CAUSE_EXIT : CAUSE_NONE;
   if (!trial_add(e, &row, false, err))
     return false;
   *ret_number = row.number;

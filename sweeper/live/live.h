@@ -310,6 +310,7 @@ struct sweeps {
   int64_t ticked;                      /* 0: not yet */
   int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
+  uint64_t importance_turn;            /* what was asked for in an earlier one is not kept */
 };
 
 static inline int64_t live_now(const struct sweeps *s) {

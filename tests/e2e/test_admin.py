@@ -160,12 +160,16 @@ class Purge(Case):
         self.s.request("DELETE", f"/api/v1/experiments/{experiment}")
         self.assertEqual(self.s.request("PATCH", f"/api/v1/experiments/{experiment}", {"deleted": False}).status, 200)
         self.assertEqual(self.work("purge", {"older_than": 0})[1]["logged_models"], 0)
+        run = self.make_run(experiment="forests")
         self.s.request("DELETE", f"/api/v1/experiments/{experiment}")
+        self.s.post(protocol + "runs/restore", {"run_id": run})
+        self.assertEqual(self.work("purge", {"older_than": 0})[1]["logged_models"], 0)  # so the experiment stays, and they may be the run's
+        self.s.post(protocol + "runs/delete", {"run_id": run})
         self.assertEqual(self.work("purge", {"older_than": 3600_000})[1]["logged_models"], 0)
         items, _ = self.work("purge", {"older_than": 0, "dry_run": True})
-        self.assertEqual([item["kind"] for item in items], ["logged_model", "logged_model", "experiment"])
+        self.assertEqual([item["kind"] for item in items], ["run", "logged_model", "logged_model", "experiment"])
         summary = self.work("purge", {"older_than": 0})[1]
-        self.assertEqual((summary["logged_models"], summary["experiments"], summary["directories"]), (2, 1, 2))
+        self.assertEqual((summary["logged_models"], summary["experiments"], summary["directories"]), (2, 1, 3))
         self.assertEqual(list((self.s.data / "artifacts").glob("*/models/m-*")), [])
         self.assertTrue(self.s.post("/api/v1/models/kept/versions/1/verify").json["ok"])
         self.assertEqual(self.s.post("/api/v1/experiments", {"name": "forests"}).status, 201)

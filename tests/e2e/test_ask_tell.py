@@ -513,6 +513,8 @@ class Manners(Base):
         self.ok(self.tell(sweep, {"run_id": failed, "state": "FAILED"}, {"run_id": nan, "value": "NaN"}, {"run_id": silent}))
         self.assertEqual([t["state_reason"] for t in self.trials(sweep)], [
             "its worker said so", "the goal metric ended as NaN, and on_nan is fail", "no_metric: it ended well, but the goal metric was never seen"])
+        self.ok(self.tell(sweep, {"params": {"x": 0.25, "kind": "a"}, "state": "FAILED"}, {"params": {"x": 0.5, "kind": "a"}, "value": "NaN"}))
+        self.assertEqual([t["state_reason"] for t in self.trials(sweep)[3:]], ["its worker said so", "the goal metric ended as NaN, and on_nan is fail"])
 
     def test_nan_of_a_told_trial_counts_as_of_any(self):
         for policy, state in (("fail", "FAILED"), ("worst", "FINISHED")):

@@ -55,6 +55,15 @@ class Idempotency(unittest.TestCase):
                 self.assertEqual((other.status, other.json["code"]), (409, "conflict"))
                 self.assertIn("another request", other.json["detail"])
 
+    def test_a_tell_by_ids_needs_no_key(self):
+        """Told again it does nothing, also where it is not known how the first one ended; so its key is not looked at."""
+        sweep = self.s.post("/api/v1/sweeps", SWEEP).json["id"]
+        run = self.post(f"/sweeps/{sweep}/ask", {}, None).json["trials"][0]["run_id"]
+        key = uuid.uuid4().hex
+        for _ in range(2):
+            told = self.post(f"/sweeps/{sweep}/tell", {"trials": [{"run_id": run, "value": 1}]}, key)
+            self.assertEqual((told.status, told.headers["Idempotent-Replayed"]), (200, None))
+
     def test_an_answer_that_is_too_large_is_not_kept(self):
         sweep = self.s.post("/api/v1/sweeps", {**SWEEP, "run_cap": 1000}).json["id"]
         key, before = uuid.uuid4().hex, self.count("run")

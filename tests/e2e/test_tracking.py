@@ -128,6 +128,7 @@ class Tracking(unittest.TestCase):
                 tags = self.s.get("/api/2.0/mlflow/runs/get?run_id=" + made["id"]).json["run"]["data"]["tags"]
                 self.assertEqual([tag["value"] for tag in tags if tag["key"] == "mlflow.runName"], ["told once"])
                 self.assertEqual(self.s.post("/api/v1/runs", {"name": "one", "tags": {"mlflow.runName": "other"}, **command}).status, 400)
+                self.assertEqual(self.s.post("/api/v1/runs", {"name": 5, "tags": {"mlflow.runName": "other"}, **command}).status, 400)
         self.assertEqual(self.s.post("/api/v1/runs", {"name": "", "tags": {"mlflow.runName": ""}}).json["tags"], {})
 
     def test_what_is_not_there_is_not_renamed(self):

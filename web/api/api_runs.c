@@ -404,10 +404,12 @@ static bool create(struct run_op *op, const struct create_body *in, struct err *
 
 /* A run's name and its tag mlflow.runName are one thing, kept as the name. */
 static bool take_name_from_tags(json_t *body, struct err *err) {
-  json_t *tags = json_object_get(body, "tags"), *tag = json_object_get(tags, "mlflow.runName");
-  struct str name = json_str(json_object_get(body, "name"));
+  json_t *tags = json_object_get(body, "tags"), *tag = json_object_get(tags, "mlflow.runName"), *said = json_object_get(body, "name");
+  struct str name = json_str(said);
   if (!json_is_string(tag))
     return true;
+  if (said && !json_is_string(said) && !json_is_null(said))
+    return err_set(err, ERR_INVALID, "\"name\" must be a text");
   if (json_string_length(tag) && name.n && !str_eq(json_str(tag), name))
     return err_set(err, ERR_INVALID, "\"name\" and the tag \"mlflow.runName\" are two names for one run");
   if (!name.n && json_object_set(body, "name", tag) != 0)

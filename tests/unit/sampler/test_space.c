@@ -323,6 +323,9 @@ static void test_bounds_hold_for_large_steps(void **state) {
       {"{\"min\": 0.0, \"max\": 0.9999999999, \"step\": 0.1}", 0, 0.9, 10},
       {"{\"distribution\": \"q_uniform\", \"min\": 0, \"max\": 5999999999, \"q\": 3000000000}", 0, 3e9, 2},
       {"{\"distribution\": \"q_uniform\", \"min\": 1e-11, \"max\": 1, \"q\": 0.1}", 0.1, 1, 10},
+      /* logarithms of 32 and 256, and of 8 and 64, as people write them */
+      {"{\"distribution\": \"q_log_uniform\", \"min\": 3.465735903, \"max\": 5.545177444, \"q\": 32}", 32, 256, 8},
+      {"{\"distribution\": \"q_log_uniform\", \"min\": 2.079441542, \"max\": 4.158883083, \"q\": 8}", 8, 64, 8},
   };
   for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
     AUTO_BUF struct buf whole = BUF_INIT(KIB);
