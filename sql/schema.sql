@@ -272,7 +272,7 @@ CREATE FUNCTION winnow.run_purge(gone uuid, before bigint, files text) RETURNS b
     AS $$
 begin
   perform from run r where r.id = gone and r.deleted_at <= before
-    and not exists (select from sweep s where s.id = r.sweep_id and s.deleted_at is null) for update;
+    and not exists (select from sweep s where s.id in (r.id, r.sweep_id) and s.deleted_at is null and not s.single) for update;
   if not found then
     return false;
   end if;

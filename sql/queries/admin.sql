@@ -39,12 +39,13 @@ where (v.model, v.version) > ($1, $2) and v.kept_path is not null and v.deleted_
 order by v.model, v.version limit $3;
 
 -- name: run_trash (int8, uuid[], int8, uuid, int8) -> (uuid, text, text, int8) repeatable
--- Deleted up to then; only these (null: all); after (deleted, id); how many. Id, name, artifact URI, when it was deleted. A trial goes with
--- its sweep only; what an executor still runs comes another time.
+-- Deleted up to then; only these (null: all); after (deleted, id); how many. Id, name, artifact URI, when it was deleted. A trial, and the run
+-- that stands for a sweep, go with the sweep only; what an executor still runs comes another time.
 select r.id, r.name, coalesce(r.artifact_uri, uri_below(e.artifact_location, replace(r.id::text, '-', '') || '/artifacts')), r.deleted_at
 from run r join experiment e on e.id = r.experiment_id
 where r.deleted_at is not null and r.deleted_at <= $1 and ($2::uuid[] is null or r.id = any($2)) and (r.deleted_at, r.id) > ($3, $4)
-  and not exists (select from sweep s where s.id = r.sweep_id and s.deleted_at is null) and (r.executor is null or r.state >= 4)
+  and not exists (select from sweep s where s.id in (r.id, r.sweep_id) and s.deleted_at is null and not s.single)
+  and (r.executor is null or r.state >= 4)
 order by r.deleted_at, r.id limit $5;
 
 -- name: sweep_trash (int8, uuid, int8) -> (uuid, text, int8) repeatable

@@ -147,6 +147,20 @@ class Purge(Case):
         self.assertEqual(self.sql("select count(*) from winnow.experiment where name = 'gone'"), "0")
         self.make_run(experiment="gone")  # the name is free again
 
+    def test_a_live_sweep_keeps_the_run_that_stands_for_it(self):
+        spec = {"name": "lives", "experiment": "cellar", "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+        sweep = self.s.post("/api/v1/sweeps", spec).json
+        parent = lambda: self.s.get("/api/2.0/mlflow/runs/get?run_id=" + sweep["id"]).status
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/experiments/{sweep['experiment_id']}").status, 204)
+        for gone in ([], [sweep["id"]]):
+            self.assertEqual(self.work("purge", {"older_than": 0, **({"runs": gone} if gone else {})})[1]["runs"], 0)
+            self.assertEqual(parent(), 200)
+        self.assertEqual(self.s.post(f"/api/v1/sweeps/{sweep['id']}/stop").status, 200)
+        wait(lambda: self.s.get(f"/api/v1/sweeps/{sweep['id']}").json["state"] not in ("RUNNING", "STOPPING"), "the end of the sweep")
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep['id']}").status, 204)
+        self.assertEqual(self.work("purge", {"older_than": 0})[1]["sweeps"], 1)
+        self.assertEqual(parent(), 404)
+
     def test_logged_models_go_with_their_experiment(self):
         protocol, experiment = "/api/2.0/mlflow/", self.s.post("/api/v1/experiments", {"name": "forests"}).json["id"]
         models = [self.s.post(protocol + "logged-models", {"experiment_id": experiment, "name": "forest"}).json["model"]["info"] for _ in range(2)]
