@@ -138,36 +138,51 @@ class Running(unittest.TestCase):
         self.assertEqual(ways(), ["nothing", "nothing", "session"])
 
     def test_a_session_that_is_being_made_ends_with_its_token(self):
-        made = self.s.post("/api/v1/tokens", {"name": "going", "scopes": ["admin"]}).json
-        bearer = {"Authorization": f"Bearer {made['token']}"}
-        link = self.s.post("/api/v1/login-links", unix=False, headers=bearer).json["path"]
+        """Revoked while the session is stored: the statement of the one is held while that of the other is answered."""
         waiting = lambda: int(self.s.sql("select count(*) from pg_locks where not granted"))  # noqa: E731
-        lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        lock.stdin.write("begin; lock table winnow.token; select 'locked';\n")
-        lock.stdin.flush()
-        self.assertEqual(lock.stdout.readline().strip(), "locked")
-        answers = []
-        asked = []
-        for ask in (lambda: self.s.request("DELETE", f"/api/v1/tokens/{made['id']}"), lambda: self.s.get(link, unix=False)):
-            asked.append(threading.Thread(target=lambda ask=ask: answers.append(ask())))
-            asked[-1].start()
-            wait(lambda: waiting() == len(asked), "the statement")  # in this order
-        lock.communicate()
-        for one in asked:
-            one.join()
-        # The answers of the database come on two connections: a session that was told first is ended by the other.
-        self.assertIn(sorted(a.status for a in answers), ([204, 404], [204, 303]))
-        for given in [a.headers["Set-Cookie"] for a in answers if "Set-Cookie" in a.headers]:
-            self.assertEqual(self.s.get("/api/v1/whoami", unix=False, headers={"Cookie": given.split(";")[0]}).json["via"], "nothing")
-        # The database has it, as it came after the revocation; it opens nothing after a start either.
-        stored = f"revoked is null and parent = '{made['id']}'"
-        self.assertEqual(self.s.sql(f"select count(*) from winnow.token where {stored}"), "1")
-        secret = "wnw_" + "A" * 43
-        self.s.sql(f"update winnow.token set hash = '\\x{hashlib.sha256(secret.encode()).hexdigest()}' where {stored}")
+        self.s.sql("create function winnow.held() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(1); return new; end $$")
+        self.s.sql("create trigger held before insert on winnow.token for each row when (new.parent is not null) execute function winnow.held()")
+        secrets = []
+        for hold in ("session", "revocation"):
+            made = self.s.post("/api/v1/tokens", {"name": "going", "scopes": ["admin"]}).json
+            link = self.s.post("/api/v1/login-links", unix=False, headers={"Authorization": f"Bearer {made['token']}"}).json["path"]
+            ways = {
+                "session": lambda: self.s.get(link, unix=False),  # noqa: B023
+                "revocation": lambda: self.s.request("DELETE", f"/api/v1/tokens/{made['id']}"),  # noqa: B023
+            }
+            # A row that is only locked is updated as the statement found it at its beginning: without the session that came meanwhile.
+            locks = {
+                "session": "select 'locked', pg_advisory_lock(1)",
+                "revocation": f"select 'locked' from winnow.token where id = '{made['id']}' for no key update",
+            }
+            lock = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            lock.stdin.write(f"begin; {locks[hold]};\n")
+            lock.stdin.flush()
+            self.assertIn("locked", lock.stdout.readline())
+            answers = {}
+            held = threading.Thread(target=lambda: answers.update({hold: ways[hold]()}))  # noqa: B023
+            held.start()
+            wait(lambda: waiting() == 1, "the statement")
+            other = next(way for way in ways if way != hold)
+            answers[other] = ways[other]()
+            lock.communicate()
+            held.join()
+            self.assertEqual(answers["revocation"].status, 204)
+            self.assertEqual(answers["session"].status, 404 if hold == "session" else 303)
+            if hold == "revocation":
+                given = {"Cookie": answers["session"].headers["Set-Cookie"].split(";")[0]}
+                self.assertEqual(self.s.get("/api/v1/whoami", unix=False, headers=given).json["via"], "nothing")
+            # The database has it, as the revocation has not seen it; it opens nothing after a start either.
+            stored = f"revoked is null and parent = '{made['id']}'"
+            self.assertEqual(self.s.sql(f"select count(*) from winnow.token where {stored}"), "1", hold)
+            secrets.append("wnw_" + hold[0] * 43)
+            self.s.sql(f"update winnow.token set hash = '\\x{hashlib.sha256(secrets[-1].encode()).hexdigest()}' where {stored}")
+        self.s.sql("drop function winnow.held() cascade")
         self.s.stop()
         self.s.start()
-        session = {"Cookie": f"winnow_session={secret}"}
-        self.assertEqual(self.s.get("/api/v1/whoami", unix=False, headers=session).json["via"], "nothing")
+        for secret in secrets:
+            session = {"Cookie": f"winnow_session={secret}"}
+            self.assertEqual(self.s.get("/api/v1/whoami", unix=False, headers=session).json["via"], "nothing")
 
     def test_every_route_by_every_credential(self):
         """The expectation is computed from the policy that the description tells, the answer comes from the socket."""
