@@ -2,12 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/id.h"
 #include "base/rng.h"
+#include "storage/pg/pg_processes.h"
 #include "storage/pg/pg_template.h"
 
 enum { SECRET_BYTES = 32, PATH_BYTES = 4096 };
@@ -125,7 +125,8 @@ static bool make_cluster(const struct pg_place_conf *conf, struct pg_place *plac
   int n = snprintf(fresh, sizeof fresh, "%s.new", place->data);
   if (n <= 0 || (size_t)n >= sizeof fresh)
     return err_set(err, ERR_TOO_LARGE, "the path %s is too long", place->data);
-  if (!tree_remove(fresh, err) || !pg_template_copy(conf, &place->programs, &place->who, fresh, secret, err))
+  struct pg_template template = {conf->cache_dir, &place->programs, &place->who, conf->stop};
+  if (!tree_remove(fresh, err) || !pg_template_copy(&template, fresh, secret, err))
     return false;
   /* The password first: a cluster without its password is lost, a password without its cluster is not. */
   if (!secret_path(place, "pg.first", first, err) || !file_replace(first, str_of(secret), 0600, err) || !note_location(place, err))
@@ -282,71 +283,6 @@ void pg_place_tidy(const struct pg_place *place) {
     unlink(note);
 }
 
-/* ---- an old server ---- */
-
-/* A process id in the file may have become another's since: a server's working directory is its cluster. */
-pid_t pg_place_server(const char *data) {
-  char path[PATH_BYTES], first[PATH_BYTES], cwd[PATH_BYTES];
-  struct err ignored;
-  AUTO_BUF struct buf text = BUF_INIT(PATH_BYTES);
-  if (!join(path, sizeof path, data, "postmaster.pid", &ignored) || access(path, F_OK) != 0 || !file_read(path, &text, &ignored))
-    return 0;
-  struct str rest = buf_str(&text), line;
-  int64_t pid;
-  if (!str_split(&rest, '\n', &line) || !str_to_i64(str_trim(line), &pid) || pid <= 1 || pid > INT32_MAX)
-    return 0;
-  snprintf(first, sizeof first, "/proc/%lld/cwd", (long long)pid);
-  ssize_t n = readlink(first, cwd, sizeof cwd - 1);
-  if (n < 0)
-    return errno == ENOENT ? 0 : kill((pid_t)pid, 0) == 0 ? (pid_t)pid : 0;
-  cwd[n] = 0;
-  struct stat a, b;
-  bool same = stat(cwd, &a) == 0 && stat(data, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-  return same ? (pid_t)pid : 0;
-}
-
-/* A server process by its place and name. */
-static bool is_process_of(const char *data, const char *pid) {
-  char path[64], name[16] = "";
-  struct stat theirs, ours;
-  snprintf(path, sizeof path, "/proc/%.20s/comm", pid);
-  AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || read(fd, name, sizeof name - 1) <= 0 || !str_starts(str_of(name), STR("postgres")))
-    return false;
-  snprintf(path, sizeof path, "/proc/%.20s/cwd", pid);
-  return stat(path, &theirs) == 0 && stat(data, &ours) == 0 && theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
-}
-
-size_t pg_place_signal(const char *data, int signal_number) {
-  DIR *list = opendir("/proc");
-  size_t count = 0;
-  for (struct dirent *entry; list && (entry = readdir(list));) {
-    int64_t pid;
-    if (!str_to_i64(str_of(entry->d_name), &pid) || pid <= 1 || !is_process_of(data, entry->d_name))
-      continue;
-    kill((pid_t)pid, signal_number);
-    kill((pid_t)pid, SIGCONT);
-    count++;
-  }
-  if (list)
-    closedir(list);
-  return count;
-}
-
-/* A server that was killed may leave processes that are busy, or stopped, and keep the memory that the next one needs; and the file with
- * its number, which may be another's by now, or nobody has asked how it ended: then it is in the way of the next, too. */
-static bool clear_remains(const char *data, struct err *err) {
-  enum { STEP_MS = 50, GENTLE = 40, ROUNDS = 100 };
-  char path[PATH_BYTES];
-  size_t left = 1;
-  for (int i = 0; i < ROUNDS && (left = pg_place_signal(data, i < GENTLE ? SIGQUIT : SIGKILL)) > 0; i++)
-    usleep(STEP_MS * 1000);
-  if (left)
-    return err_set(err, ERR_UNAVAILABLE, "processes of the database's old server do not end");
-  return join(path, sizeof path, data, "postmaster.pid", err) &&
-         (unlink(path) == 0 || errno == ENOENT || err_errno(err, errno, "cannot remove %s", path));
-}
-
 /* ---- all together ---- */
 
 static bool begin(const struct pg_place_conf *conf, struct pg_place *place, struct err *err) {
@@ -364,14 +300,14 @@ bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_
   struct pg_place place;
   if (!begin(conf, &place, err))
     return false;
-  pid_t old = pg_place_server(place.data);
+  pid_t old = pg_processes_server(place.data);
   if (old) {
     *ret = place;
     *ret_old_pid = old;
     return true;
   }
   int major = major_of(place.data);
-  if (!clear_remains(place.data, err) || !pg_programs_find(conf->bin_dir, major, &place.programs, err) || !load_secrets(&place, err))
+  if (!pg_processes_clear(place.data, err) || !pg_programs_find(conf->bin_dir, major, &place.programs, err) || !load_secrets(&place, err))
     return false;
   if (!major && !make_cluster(conf, &place, err))
     return err_prefix(err, "cannot make the private database");
@@ -382,19 +318,12 @@ bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_
   return true;
 }
 
-bool pg_template_make(const struct pg_place_conf *conf, struct err *err) {
-  struct pg_programs programs;
-  struct run_as who;
-  return run_as_find(conf->user, &who, err) && pg_programs_find(conf->bin_dir, 0, &programs, err) &&
-         pg_template_ensure(conf, &programs, &who, err);
-}
-
 bool pg_place_destroy(const struct pg_place_conf *conf, struct err *err) {
   static const char *const files[] = {"pg.location", "pg.secret", "pg.first", "pg.socket", "pg.log", "pg.log.1"};
   struct pg_place place;
   if (!begin(conf, &place, err))
     return false;
-  if (pg_place_server(place.data))
+  if (pg_processes_server(place.data))
     return err_set(err, ERR_WRONG_STATE, "the database in %s is running", place.data);
   if (!tree_remove(place.data, err))
     return false;

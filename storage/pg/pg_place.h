@@ -19,7 +19,7 @@ struct pg_place_conf {
   const char *bin_dir;             /* NULL: looked for */
   const char *user;                /* when started by root; NULL: winnow, postgres or nobody */
   const char *far_dir;             /* NULL: /var/lib/winnow/pg */
-  const char *cache_dir;           /* NULL: /var/cache/winnow for root, else $XDG_CACHE_HOME/winnow */
+  const char *cache_dir;           /* of the template; NULL: the usual place */
   const char *run_dir;             /* NULL: /run, $XDG_RUNTIME_DIR or /tmp */
   const char *settings;            /* NULL, or further lines of postgresql.conf */
   const struct subproc_stop *stop; /* NULL, or how another thread ends the making of a cluster */
@@ -41,14 +41,8 @@ struct pg_place {
 MUST_CHECK bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_t *ret_old_pid, struct err *err);
 /* The template's password has been replaced. */
 MUST_CHECK bool pg_place_forget_first(const struct pg_place *place, struct err *err);
-/* The server that runs this cluster, or 0: a process that has ended runs nothing, whether or not anybody has asked how. */
-pid_t pg_place_server(const char *data);
-/* Sends the signal to every process of the cluster, and SIGCONT, for who is stopped hears of nothing else. Returns how many there are. */
-size_t pg_place_signal(const char *data, int signal_number);
 /* After the server has gone: the socket's directory. */
 void pg_place_tidy(const struct pg_place *place);
-/* Makes the template ahead of its first use. */
-MUST_CHECK bool pg_template_make(const struct pg_place_conf *conf, struct err *err);
 /* Removes the cluster of `conf->dir`, wherever it lies, and its files. The server must not run. */
 MUST_CHECK bool pg_place_destroy(const struct pg_place_conf *conf, struct err *err);
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/pg/pg_link.h"
+#include "storage/pg/pg_processes.h"
 
 enum {
   POLL_MS = 20,           /* how often a starting server's status file is read */
@@ -266,19 +267,19 @@ static void enter_preparing(struct pg_private *server) {
 
 static void enter_waiting(struct pg_private *server) {
   log_info("storage", NULL, "waiting for the database's old server, process %ld, to go", (long)server->old_pid);
-  pg_place_signal(server->place.data, SIGCONT);
+  pg_processes_signal(server->place.data, SIGCONT);
   server->old_since_ms = loop_now_ms(server->loop);
   loop_timer_start(server->timer, POLL_MS);
 }
 
 static void poll_old(struct pg_private *server) {
-  if (pg_place_server(server->place.data) != server->old_pid) {
+  if (pg_processes_server(server->place.data) != server->old_pid) {
     enter(server, PG_PRIVATE_PREPARING);
     return;
   }
   int64_t waited = loop_now_ms(server->loop) - server->old_since_ms;
   if (waited > OLD_PATIENCE_MS) {
-    pg_place_signal(server->place.data, SIGQUIT); /* nobody else can own it: its directory is locked by us */
+    pg_processes_signal(server->place.data, SIGQUIT); /* nobody else can own it: its directory is locked by us */
     server->old_since_ms = loop_now_ms(server->loop);
   }
   loop_timer_start(server->timer, POLL_MS);
@@ -306,7 +307,7 @@ static bool says_ready(const struct pg_private *server) {
 /* That it cannot be started may pass, as descriptors or processes that have run out do. */
 static void enter_starting(struct pg_private *server) {
   server->first_tried = false;
-  pg_place_signal(server->place.data, SIGQUIT); /* what a killed server left would be in its way */
+  pg_processes_signal(server->place.data, SIGQUIT); /* what a killed server left would be in its way */
   if (spawn(server, &server->reason))
     loop_timer_start(server->timer, POLL_MS);
   else
@@ -429,7 +430,7 @@ static void enter_down(struct pg_private *server) {
 static void enter_stopping(struct pg_private *server) {
   server->stop_step = 0;
   kill(server->pid, SIGINT);
-  pg_place_signal(server->place.data, SIGCONT);
+  pg_processes_signal(server->place.data, SIGCONT);
   loop_timer_start(server->timer, server->conf.stop_ms > 0 ? server->conf.stop_ms : STOP_MS);
 }
 

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/id.h"
 #include "base/rng.h"
+#include "storage/pg/pg_processes.h"
 
 enum {
   INITDB_MS = 300000,
@@ -19,10 +20,10 @@ enum {
   FORM = 1 /* of the template; raise it when initdb's options change */
 };
 
-static bool cache_root(const struct pg_place_conf *conf, struct buf *out, struct err *err) {
+static bool cache_root(const struct pg_template *template, struct buf *out, struct err *err) {
   const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-  if (conf->cache_dir)
-    buf_puts(out, conf->cache_dir);
+  if (template->cache_dir)
+    buf_puts(out, template->cache_dir);
   else if (geteuid() == 0)
     buf_puts(out, "/var/cache/winnow");
   else if (xdg && xdg[0] == '/')
@@ -35,22 +36,20 @@ static bool cache_root(const struct pg_place_conf *conf, struct buf *out, struct
 }
 
 /* "15.20 (Debian 15.20-0+deb12u1)" as a file name. */
-static bool template_path(const struct pg_place_conf *conf, const struct pg_programs *programs, const struct run_as *who, struct buf *out,
-                          struct err *err) {
-  if (!cache_root(conf, out, err))
+static bool template_path(const struct pg_template *template, struct buf *out, struct err *err) {
+  if (!cache_root(template, out, err))
     return false;
   buf_printf(out, "/pg-%d-", FORM);
-  for (const char *p = programs->version; *p; p++)
+  for (const char *p = template->programs->version; *p; p++)
     buf_putc(out, (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || *p == '.' ? *p : '-');
-  buf_printf(out, "-%u", (unsigned)who->uid);
+  buf_printf(out, "-%u", (unsigned)template->who->uid);
   return buf_ok(out, err);
 }
 
-/* Runs initdb, as `who`, into `data`, an empty directory of theirs. `pwfile` is readable by them. */
-static bool run_initdb(const struct pg_programs *programs, const struct run_as *who, const char *data, const char *pwfile, bool sync,
-                       const struct subproc_stop *stop, struct err *err) {
+/* Runs initdb, as the database's user, into `data`, an empty directory of theirs. `pwfile` is readable by them. */
+static bool run_initdb(const struct pg_template *template, const char *data, const char *pwfile, bool sync, struct err *err) {
   AUTO_BUF struct buf program = BUF_INIT(KIB), pw = BUF_INIT(8 * KIB), said = BUF_INIT(16 * KIB);
-  buf_printf(&program, "%s/initdb", programs->dir);
+  buf_printf(&program, "%s/initdb", template->programs->dir);
   buf_printf(&pw, "--pwfile=%s", pwfile);
   if (!buf_ok(&program, err) || !buf_ok(&pw, err))
     return false;
@@ -67,7 +66,7 @@ static bool run_initdb(const struct pg_programs *programs, const struct run_as *
                         sync ? NULL : "--no-sync",
                         NULL};
   static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", NULL};
-  return subproc_run(who, argv, environment, INITDB_MS, stop, &said, err);
+  return subproc_run(template->who, argv, environment, INITDB_MS, template->stop, &said, err);
 }
 
 static bool give(const char *path, const struct run_as *who, struct err *err) {
@@ -75,8 +74,7 @@ static bool give(const char *path, const struct run_as *who, struct err *err) {
 }
 
 /* A new cluster at base/data with its password in base/secret; base is an empty directory of ours. */
-static bool make_at(const struct pg_programs *programs, const struct run_as *who, const char *base, bool sync,
-                    const struct subproc_stop *stop, struct err *err) {
+static bool make_at(const struct pg_template *template, const char *base, bool sync, struct err *err) {
   AUTO_BUF struct buf data = BUF_INIT(8 * KIB), secret = BUF_INIT(8 * KIB);
   buf_printf(&data, "%s/data", base);
   buf_printf(&secret, "%s/secret", base);
@@ -88,8 +86,9 @@ static bool make_at(const struct pg_programs *programs, const struct run_as *who
   hex_encode(bytes, sizeof bytes, text);
   if (mkdir(data.p, 0700) != 0)
     return err_errno(err, errno, "cannot make the directory %s", data.p);
+  const struct run_as *who = template->who;
   return give(base, who, err) && give(data.p, who, err) && file_replace(secret.p, str_of(text), 0600, err) && give(secret.p, who, err) &&
-         run_initdb(programs, who, data.p, secret.p, sync, stop, err);
+         run_initdb(template, data.p, secret.p, sync, err);
 }
 
 static bool read_secret(const char *base, char *ret_secret, struct err *err) {
@@ -130,8 +129,7 @@ static void sweep_leftovers(const char *root) {
     closedir(dir);
 }
 
-static bool build(const struct pg_programs *programs, const struct run_as *who, const char *root, const char *base,
-                  const struct subproc_stop *stop, struct err *err) {
+static bool build(const struct pg_template *template, const char *root, const char *base, struct err *err) {
   AUTO_BUF struct buf fresh = BUF_INIT(8 * KIB);
   if (!dir_make(root, 0755, err))
     return false;
@@ -144,7 +142,7 @@ static bool build(const struct pg_programs *programs, const struct run_as *who, 
   AUTO_FD int lock = open(fresh.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   (void)!flock(lock, LOCK_EX | LOCK_NB); /* nobody has it yet */
   struct err ignored;
-  if (!make_at(programs, who, fresh.p, false, stop, err)) {
+  if (!make_at(template, fresh.p, false, err)) {
     (void)!tree_remove(fresh.p, &ignored);
     return false;
   }
@@ -152,14 +150,14 @@ static bool build(const struct pg_programs *programs, const struct run_as *who, 
     return true;
   int reason = errno;
   (void)!tree_remove(fresh.p, &ignored);
-  return is_usable(base, who) || err_errno(err, reason, "cannot keep the template at %s", base); /* another was faster */
+  return is_usable(base, template->who) || err_errno(err, reason, "cannot keep the template at %s", base); /* another was faster */
 }
 
-bool pg_template_ensure(const struct pg_place_conf *conf, const struct pg_programs *programs, const struct run_as *who, struct err *err) {
+bool pg_template_ensure(const struct pg_template *template, struct err *err) {
   AUTO_BUF struct buf root = BUF_INIT(4 * KIB), base = BUF_INIT(4 * KIB);
-  if (!cache_root(conf, &root, err) || !template_path(conf, programs, who, &base, err))
+  if (!cache_root(template, &root, err) || !template_path(template, &base, err))
     return false;
-  return is_usable(base.p, who) || build(programs, who, root.p, base.p, conf->stop, err);
+  return is_usable(base.p, template->who) || build(template, root.p, base.p, err);
 }
 
 struct copy {
@@ -179,7 +177,7 @@ static bool clear_one(const char *outer) {
   AUTO_BUF struct buf inner = BUF_INIT(8 * KIB);
   struct err ignored;
   buf_printf(&inner, "%s/data", outer);
-  return pg_place_signal(buf_text(&inner), SIGKILL) == 0 && tree_remove(outer, &ignored);
+  return pg_processes_signal(buf_text(&inner), SIGKILL) == 0 && tree_remove(outer, &ignored);
 }
 
 /* True when nothing is left of earlier tries: `to`.copy-XXXXXX, `to`.init-XXXXXX. */
@@ -216,14 +214,15 @@ static bool begin_try(const char *to, const char *how, struct buf *ret, struct e
 }
 
 /* A directory that `who` may fill, in a parent of which we are the owner: it is made by us, filled as data in it, and moved up. */
-static bool copy_from(const char *base, const struct run_as *who, const char *to, const struct subproc_stop *stop, struct err *err) {
+static bool copy_from(const struct pg_template *template, const char *base, const char *to, struct err *err) {
   AUTO_BUF struct buf from = BUF_INIT(8 * KIB), inner = BUF_INIT(8 * KIB), outer = BUF_INIT(8 * KIB);
   if (!begin_try(to, "copy", &outer, err))
     return false;
   buf_printf(&from, "%s/data", base);
   buf_printf(&inner, "%s/data", outer.p);
   struct copy copy = {buf_text(&from), buf_text(&inner)};
-  bool ok = buf_ok(&from, err) && buf_ok(&inner, err) && give(outer.p, who, err) && subproc_call(who, copy_tree, &copy, stop, err);
+  bool ok = buf_ok(&from, err) && buf_ok(&inner, err) && give(outer.p, template->who, err) &&
+            subproc_call(template->who, copy_tree, &copy, template->stop, err);
   if (ok && rename(inner.p, to) != 0)
     ok = err_errno(err, errno, "cannot make %s", to);
   struct err ignored;
@@ -231,13 +230,12 @@ static bool copy_from(const char *base, const struct run_as *who, const char *to
   return ok;
 }
 
-static bool make_in_place(const struct pg_programs *programs, const struct run_as *who, const char *to, char *ret_secret,
-                          const struct subproc_stop *stop, struct err *err) {
+static bool make_in_place(const struct pg_template *template, const char *to, char *ret_secret, struct err *err) {
   AUTO_BUF struct buf base = BUF_INIT(8 * KIB), data = BUF_INIT(8 * KIB);
   if (!begin_try(to, "init", &base, err))
     return false;
   buf_printf(&data, "%s/data", base.p);
-  bool ok = buf_ok(&data, err) && make_at(programs, who, base.p, true, stop, err) && read_secret(base.p, ret_secret, err);
+  bool ok = buf_ok(&data, err) && make_at(template, base.p, true, err) && read_secret(base.p, ret_secret, err);
   if (ok && rename(data.p, to) != 0)
     ok = err_errno(err, errno, "cannot make %s", to);
   struct err ignored;
@@ -245,12 +243,10 @@ static bool make_in_place(const struct pg_programs *programs, const struct run_a
   return ok;
 }
 
-bool pg_template_copy(const struct pg_place_conf *conf, const struct pg_programs *programs, const struct run_as *who, const char *to,
-                      char *ret_secret, struct err *err) {
+bool pg_template_copy(const struct pg_template *template, const char *to, char *ret_secret, struct err *err) {
   AUTO_BUF struct buf base = BUF_INIT(4 * KIB);
   struct err cache;
-  if (!pg_template_ensure(conf, programs, who, &cache) || !template_path(conf, programs, who, &base, &cache) ||
-      !read_secret(base.p, ret_secret, &cache))
-    return make_in_place(programs, who, to, ret_secret, conf->stop, err);
-  return copy_from(base.p, who, to, conf->stop, err);
+  if (!pg_template_ensure(template, &cache) || !template_path(template, &base, &cache) || !read_secret(base.p, ret_secret, &cache))
+    return make_in_place(template, to, ret_secret, err);
+  return copy_from(template, base.p, to, err);
 }

@@ -11,6 +11,7 @@
 #include "sweeper/companion/metric_files.h"
 #include "sweeper/companion/process.h"
 #include "sweeper/companion/samples.h"
+#include "sweeper/companion/say.h"
 #include "sweeper/companion/spool.h"
 #include "sweeper/companion/tty.h"
 #include "sweeper/companion/uplink.h"
@@ -56,9 +57,6 @@ struct companion {
   struct samples samples;
   char path[256];
 };
-
-/* Into companion.log, which is standard error here. */
-void say(const char *format, ...) PRINTF_LIKE(1, 2);
 
 static inline int64_t now_ms(void) {
   return clock_mono_ms(&clock_system);

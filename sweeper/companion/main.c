@@ -17,23 +17,12 @@
  * one before died on its way: it starts nothing, and brings home what is left. */
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/file.h>
 
 #include "base/file.h"
 #include "sweeper/companion/companion.h"
 
 static struct companion self = {.tty = {-1, -1}, .ended_before = {.max = 64 * KIB}};
-
-void say(const char *format, ...) {
-  char time[32], text[1024];
-  clock_format_iso(clock_wall_ms(&clock_system), time);
-  va_list args;
-  va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
-  va_end(args);
-  fprintf(stderr, "%s %s\n", time, text);
-}
 
 static bool read_job(struct companion *c, const char *path, struct err *err) {
   AUTO_BUF struct buf text = BUF_INIT(JOB_FILE_MAX);

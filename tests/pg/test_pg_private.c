@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "storage/data_lock.h"
 #include "storage/pg/pg_find.h"
+#include "storage/pg/pg_template.h"
 #include "tests/support/pg_cluster.h"
 
 /* A server in a directory of the test's choice. */
@@ -400,8 +401,11 @@ static void test_leftovers_of_templates(void **state) {
   }
   AUTO_FD int lock = open(path[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
-  struct pg_place_conf conf = {.dir = dir.path, .cache_dir = dir.path};
-  assert_true(pg_template_make(&conf, &err));
+  struct pg_programs programs;
+  struct run_as who;
+  assert_true(run_as_find(NULL, &who, &err) && pg_programs_find(NULL, 0, &programs, &err));
+  struct pg_template template = {.cache_dir = dir.path, .programs = &programs, .who = &who};
+  assert_true(pg_template_ensure(&template, &err));
   assert_false(is_there(path[0]));
   for (size_t i = 1; i < ARRAY_LEN(names); i++)
     assert_true(is_there(path[i]));
