@@ -124,6 +124,9 @@ static bool hint_of_key(struct builder *b, const char *key) {
   } foreign[] = {
       {" low lower lower_bound min_value ", "did you mean \"min\"?"},
       {" high upper upper_bound max_value ", "did you mean \"max\"?"},
+      {" condition conditions if when depends depends_on active_if ",
+       "what it depends on stands beside `parameters`: conditions: [{if: \"a > 0.5\", then: [b]}]"},
+      {" dist distrib ", "did you mean \"distribution\"?"},
       {" type ", "a range is {min: 0.0, max: 1.0}, a choice {values: [a, b]}; what else there is has a distribution"},
   };
   char word[40];

@@ -537,6 +537,21 @@ static void the_alternative_that_lacks_nothing_is_read(void **state) {
   space_free(space);
 }
 
+static void the_key_that_was_meant_is_told(void **state) {
+  (void)state;
+  static const char *const rows[][2] = {{"{\"a\": {\"low\": 0, \"max\": 1}}", "did you mean \"min\"?"},
+                                        {"{\"a\": {\"min\": 0, \"maxx\": 1}}", "did you mean \"max\"?"},
+                                        {"{\"a\": {\"distrib\": \"uniform\"}}", "did you mean \"distribution\"?"},
+                                        {"{\"a\": {\"when\": {\"b\": 1}}}", "conditions: [{if:"}};
+  for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    struct space *space;
+    struct err err;
+    AUTO_JSON json_t *parameters = read_json(rows[i][0]);
+    assert_false(space_new(parameters, NULL, NULL, &space, &err));
+    assert_non_null(strstr(err.hint, rows[i][1]));
+  }
+}
+
 static void the_nearest_name_is_told(void **state) {
   (void)state;
   struct space *space = make_space("{\"parameters\": {\"rate\": {\"min\": 0.0, \"max\": 1.0},"
@@ -688,6 +703,7 @@ int main(void) {
       cmocka_unit_test(test_reading_points),
       cmocka_unit_test(alternatives_are_read_exactly),
       cmocka_unit_test(the_alternative_that_lacks_nothing_is_read),
+      cmocka_unit_test(the_key_that_was_meant_is_told),
       cmocka_unit_test(the_nearest_name_is_told),
       cmocka_unit_test(the_nearest_name_of_an_alternative_is_told),
       cmocka_unit_test(the_last_of_many_alternatives_is_soon_read),
