@@ -41,14 +41,26 @@ static bool try_directory(void *arg, struct err *err) {
   return access(dir, X_OK) == 0 || err_errno(err, errno, "cannot reach %s", dir);
 }
 
+/* One that is there already is of a directory that had this path before: its password went with it, and what it holds is another's. */
 static bool far_place(const struct pg_place_conf *conf, const char *dir, char *out, size_t room, struct err *err) {
+  enum { MOST = 10000 };
   const char *far_dir = conf->far_dir ? conf->far_dir : "/var/lib/winnow/pg";
   uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a: only a name */
   for (const char *p = dir; *p; p++)
     hash = (hash ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
-  char name[24];
-  snprintf(name, sizeof name, "%016llx", (unsigned long long)rng_mix(hash));
-  return dir_make(far_dir, 0755, err) && join(out, room, far_dir, name, err);
+  char name[32];
+  int n = snprintf(name, sizeof name, "%016llx", (unsigned long long)rng_mix(hash));
+  struct stat st;
+  if (!dir_make(far_dir, 0755, err))
+    return false;
+  for (int i = 2; i < MOST; i++) {
+    if (!join(out, room, far_dir, name, err))
+      return false;
+    if (lstat(out, &st) != 0)
+      return errno == ENOENT || err_errno(err, errno, "cannot look at %s", out);
+    snprintf(name + n, sizeof name - (size_t)n, "-%d", i);
+  }
+  return err_set(err, ERR_IO, "%s is full of databases of directories that were at %s before; remove them", far_dir, dir);
 }
 
 static bool locate(const struct pg_place_conf *conf, struct pg_place *place, struct err *err) {

@@ -1,7 +1,8 @@
 /* The files of the private Postgres: where they lie, how they are made, how they are configured. Blocking: for a thread, or before the
  * loop.
  *
- *   DIR/pg              the cluster, or, when the unprivileged user cannot reach DIR, FAR/<hash of DIR>, noted in DIR/pg.location
+ *   DIR/pg              the cluster, or, when the unprivileged user cannot reach DIR, FAR/<hash of DIR>, noted in DIR/pg.location; where
+ * a directory that had this path before has left one there, beside it
  *   DIR/pg.secret       the password of its one role, 0600
  *   DIR/pg.first        until it has been changed: the password that the template came with
  *   DIR/pg.socket       the directory of the socket while it runs

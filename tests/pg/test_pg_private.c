@@ -208,6 +208,42 @@ static void test_closed_parent(void **state) {
   temp_dir_remove(&far_dir);
 }
 
+/* Someone removes the directory and makes it anew: its database, which lies elsewhere, is there still, with a password that nobody knows. */
+static void test_closed_parent_made_anew(void **state) {
+  (void)state;
+  if (geteuid() != 0)
+    skip();
+  struct temp_dir closed, far_dir;
+  struct own own;
+  struct err err;
+  char data[300], first[1024];
+  open_dir(&closed, 0700);
+  open_dir(&far_dir, 0755);
+  struct pg_place_conf more = {.far_dir = far_dir.path};
+  snprintf(data, sizeof data, "%s/data", closed.path);
+  for (int i = 0; i < 2; i++) {
+    assert_true(dir_make(data, 0711, &err));
+    start(&own, data, &more);
+    assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_tables where tablename = 't'"), 0);
+    pg_cluster_sql(&own.view, "create table t (n int)");
+    if (i == 0)
+      snprintf(first, sizeof first, "%s", pg_private_place(own.server)->data);
+    else
+      assert_string_not_equal(first, pg_private_place(own.server)->data);
+    stop(&own);
+    finish(&own);
+    if (i == 0)
+      assert_true(tree_remove(data, &err));
+  }
+  assert_true(is_there(first)); /* whoever kept a copy of the directory finds it there */
+  start(&own, data, &more);
+  assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_tables where tablename = 't'"), 1);
+  stop(&own);
+  finish(&own);
+  temp_dir_remove(&closed);
+  temp_dir_remove(&far_dir);
+}
+
 static void test_dies_and_comes_back(void **state) {
   (void)state;
   struct temp_dir dir;
@@ -434,6 +470,7 @@ int main(void) {
       cmocka_unit_test(test_wrong_password_is_refused),
       cmocka_unit_test(test_long_path),
       cmocka_unit_test(test_closed_parent),
+      cmocka_unit_test(test_closed_parent_made_anew),
       cmocka_unit_test(test_dies_and_comes_back),
       cmocka_unit_test(test_dies_with_its_parent),
       cmocka_unit_test(test_old_server_is_never_reaped),
