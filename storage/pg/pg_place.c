@@ -63,19 +63,32 @@ static bool far_place(const struct pg_place_conf *conf, const char *dir, char *o
   return err_set(err, ERR_IO, "%s is full of databases of directories that were at %s before; remove them", far_dir, dir);
 }
 
+/* A first start that was killed has noted where the database is to be, and what password it comes with, before it is there. */
+static bool is_being_made(const struct pg_place *place) {
+  char first[PATH_BYTES];
+  struct err ignored;
+  return join(first, sizeof first, place->dir, "pg.first", &ignored) && access(first, F_OK) == 0;
+}
+
+static bool check_noted(const struct pg_place *place, const char *note, struct err *err) {
+  struct stat st;
+  if (stat(place->data, &st) == 0)
+    return true;
+  if (errno != ENOENT)
+    return err_errno(err, errno, "cannot look at %s", place->data);
+  return is_being_made(place) ||
+         err_set(err, ERR_NOT_FOUND, "the database of %s should be in %s, which is not there", place->dir, place->data) ||
+         err_hint(err, "restore it, or, to begin with an empty one, remove %s", note);
+}
+
 static bool locate(const struct pg_place_conf *conf, struct pg_place *place, struct err *err) {
   char note[PATH_BYTES];
-  bool noted, there;
+  bool noted;
   struct stat st;
   if (!join(note, sizeof note, place->dir, "pg.location", err) || !read_word(note, place->data, sizeof place->data, &noted, err))
     return false;
-  if (noted) {
-    there = stat(place->data, &st) == 0;
-    if (there || errno == ENOENT)
-      return there || err_set(err, ERR_NOT_FOUND, "the database of %s should be in %s, which is not there", place->dir, place->data) ||
-             err_hint(err, "restore it, or, to begin with an empty one, remove %s", note);
-    return err_errno(err, errno, "cannot look at %s", place->data);
-  }
+  if (noted)
+    return check_noted(place, note, err);
   if (!join(place->data, sizeof place->data, place->dir, "pg", err))
     return false;
   struct err ignored;

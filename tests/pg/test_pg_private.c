@@ -193,11 +193,25 @@ static void test_closed_parent(void **state) {
   start(&own, closed.path, &more);
   assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 8);
   stop(&own);
-  finish(&own);
   struct err err;
   struct pg_private_conf conf = pg_cluster_conf(closed.path, NULL);
   conf.place.far_dir = far_dir.path;
-  char data[1100];
+  struct pg_place place;
+  char data[1100], first[300];
+  pid_t old;
+  /* It is lost; or, with the password that it would have come with, of a first start that was killed before it was there. */
+  snprintf(data, sizeof data, "%s", pg_private_place(own.server)->data);
+  snprintf(first, sizeof first, "%s/pg.first", closed.path);
+  finish(&own);
+  assert_true(tree_remove(data, &err));
+  assert_false(pg_place_ready(&conf.place, &place, &old, &err));
+  assert_int_equal(err.code, ERR_NOT_FOUND);
+  assert_true(file_replace(first, STR("a password"), 0600, &err));
+  start(&own, closed.path, &more);
+  assert_string_equal(pg_private_place(own.server)->data, data);
+  assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_tables where tablename = 't'"), 0);
+  stop(&own);
+  finish(&own);
   AUTO_BUF struct buf where = BUF_INIT(KIB);
   assert_true(file_read(note, &where, &err));
   snprintf(data, sizeof data, "%s", buf_text(&where));
