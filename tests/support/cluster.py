@@ -8,15 +8,17 @@ def programs():
 
 
 def free_port():
-    """Of those that the kernel gives to nobody by itself, so that it stays free while its server is away."""
+    """A port, and the socket that keeps it: of those that the kernel gives to nobody by itself, and free for Postgres alone, which reuses an
+    address where nobody listens, also before it has come and while it is away."""
     while True:
-        port = random.randrange(10000, 32768)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
+        keeper, port = socket.socket(), random.randrange(10000, 32768)
+        try:
+            keeper.bind(("127.0.0.1", port))
+        except OSError:
+            keeper.close()
+            continue
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # only now: who else looks for a port does not get it
+        return port, keeper
 
 
 class Cluster:
@@ -28,7 +30,9 @@ class Cluster:
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="winnow-e2e-pg-"))
         if self.who:
             shutil.chown(self.home, "nobody")
-        self.port = int(os.environ.get("WINNOW_TEST_PG_PORT", "0")) or free_port()
+        self.keeper, self.port = None, int(os.environ.get("WINNOW_TEST_PG_PORT", "0"))
+        if not self.port:
+            self.port, self.keeper = free_port()
         self.settings = ["listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "fsync=off", *settings]
         self.process = None
         self.run("initdb", "-D", self.data, "-A", "trust", "-U", "winnow", "-E", "UTF8", "--locale=C", "--no-sync")
@@ -51,13 +55,13 @@ class Cluster:
         log = open(self.home / "log", "ab")
         self.process = subprocess.Popen([programs() / "postgres", "-D", self.data, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", **self.who)
         log.close()
-        end = time.time() + 60
+        end = time.monotonic() + 60
         while True:
             try:
                 self.sql("select 1")
                 return self
             except subprocess.CalledProcessError as error:
-                if time.time() > end or self.process.poll() is not None:
+                if time.monotonic() > end or self.process.poll() is not None:
                     raise RuntimeError(f"the cluster did not come up: {error.stderr}\n{(self.home / 'log').read_text()}")
             time.sleep(0.05)
 
@@ -69,6 +73,8 @@ class Cluster:
 
     def close(self):
         self.stop()
+        if self.keeper:
+            self.keeper.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def hold_slot(self):

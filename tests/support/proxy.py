@@ -8,6 +8,7 @@ class Proxy:
     def __init__(self, service):
         self.service, self.path, self.target = service, str(service.home / "proxy.sock"), str(service.data / "winnow.sock")
         self.asks, self.answers, self.sockets, self.last_ask = threading.Event(), threading.Event(), [], None
+        self.asked, self.has_answer = None, threading.Event()  # who has asked that last; whether what it was answered is here
         self.resume()
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(self.path)
@@ -37,8 +38,11 @@ class Proxy:
     def carry(self, a, b, may_pass):
         try:
             while data := a.recv(65536):
+                if b is self.asked:
+                    self.has_answer.set()
                 may_pass.wait()
                 if may_pass is self.asks and self.last_ask and self.last_ask in data:
+                    self.asked = a
                     self.answers.clear()
                 b.sendall(data)
         except OSError:
