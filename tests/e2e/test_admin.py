@@ -156,7 +156,7 @@ class Purge(Case):
             self.assertEqual(self.work("purge", {"older_than": 0, **({"runs": gone} if gone else {})})[1]["runs"], 0)
             self.assertEqual(parent(), 200)
         self.assertEqual(self.s.post(f"/api/v1/sweeps/{sweep['id']}/stop").status, 200)
-        wait(lambda: self.s.get(f"/api/v1/sweeps/{sweep['id']}").json["state"] not in ("RUNNING", "STOPPING"), "the end of the sweep")
+        wait(lambda: self.s.get(f"/api/v1/sweeps/{sweep['id']}").json["state"] == "STOPPED", "the end of the sweep")
         self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{sweep['id']}").status, 204)
         self.assertEqual(self.work("purge", {"older_than": 0})[1]["sweeps"], 1)
         self.assertEqual(parent(), 404)
@@ -286,6 +286,7 @@ class Fsck(Case):
         runs = [self.make_run(points=3000) for _ in range(6)]
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(pathlib.Path(__file__).resolve().parents[1] / "support"), str(self.s.data), *runs])
         try:
+            wait(lambda: self.s.get(f"/api/v1/runs/{runs[-1]}/artifacts/model/weights.bin").body != b"model/weights.bin" * 100, "the writer")
             for _ in range(8):
                 self.assertEqual(self.work("fsck?deep=true"), ([], unittest.mock.ANY))
             self.assertIsNone(writer.poll(), "the writer has ended")

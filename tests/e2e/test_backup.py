@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Backup and restore: what comes back is what was there, bit for bit, also when the backup was made under load; damage is refused."""
-import hashlib, io, json, os, pathlib, shutil, signal, subprocess, sys, tarfile, tempfile, time, unittest
+import hashlib, io, json, os, pathlib, shutil, signal, subprocess, sys, tarfile, tempfile, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from cluster import Cluster  # noqa: E402
+from proxy import Proxy  # noqa: E402
 from service import Service, wait  # noqa: E402
 
 VALUES = [0.1, -0.0, 5e-324, 1.7976931348623157e308, "NaN", "Infinity", "-Infinity", 1 / 3]
@@ -133,7 +134,7 @@ class UnderLoad(Case):
         before = s.get(f"/api/v1/series?run={still}&key=m/0&raw=true").body
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(pathlib.Path(__file__).resolve().parents[1] / "support"), str(s.data), runs[0], runs[2]])
         try:
-            time.sleep(0.5)
+            wait(lambda: s.get(f"/api/v1/runs/{runs[2]}/artifacts?path=new").json["items"], "the writer")
             for i in range(3):
                 self.cli(s, "admin", "backup", self.dir / f"{i}.tar")
             self.assertIsNone(writer.poll())
@@ -234,12 +235,17 @@ class Damage(Case):
         run = self.fill(s)[0]
         with open(s.data / "artifacts/1" / run / "artifacts/model/weights.bin", "r+b") as f:
             f.truncate(3 << 30)
-        env = dict(os.environ, HOME=str(self.dir), WINNOW_URL=f"unix:{s.data}/winnow.sock")
+        proxy = Proxy(s)  # which passes on no more than was there in the middle of it
+        self.addCleanup(proxy.close)
+        env = dict(os.environ, HOME=str(self.dir), WINNOW_URL=f"unix:{proxy.path}")
         process = subprocess.Popen([WINNOW, "admin", "backup", self.dir / "b"], env=env, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
         wait(lambda: any(p.stat().st_size > 1 << 20 for p in self.dir.rglob("weights.bin")), "the beginning")
+        proxy.hold_answers()
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(60), 130)
         self.assertEqual([p.name for p in self.dir.iterdir() if p.name.startswith("b")], [])
+        proxy.resume()
         # The service is free for the next one, and has let go of the file.
         wait(lambda: s.post("/api/v1/admin/gc?dry_run=true").status == 200, "the end of the backup")
 
