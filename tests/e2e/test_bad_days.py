@@ -40,6 +40,7 @@ class GivenDatabase(unittest.TestCase):
         self.cluster.stop()
         try:
             s.start(state="degraded")
+            wait(lambda: "the database is not there yet" in s.log(), "what it says of it")
             time.sleep(2.5)
             self.assertEqual(s.log().count("the database is not there yet"), 1, "said once, though it is tried every second")
             self.assertEqual(s.get("/health", unix=False).body, b"OK")
@@ -90,7 +91,15 @@ class GivenDatabase(unittest.TestCase):
 
     def cluster_loses_its_clients(self):
         """The server's processes that serve somebody end, as when an administrator ends them."""
-        self.cluster.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'winnow'")
+        def end():
+            try:
+                self.cluster.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'winnow'")
+            except subprocess.CalledProcessError as error:
+                self.assertIn("too many clients", error.stderr)  # those that we let go have a slot until their process has seen it
+                return False
+            return True
+
+        wait(end, "a slot of our own")
 
     def test_a_database_that_another_service_holds(self):
         database = self.database()
@@ -210,7 +219,8 @@ class GivenDatabase(unittest.TestCase):
         blocker = subprocess.Popen(["psql", "-XAtq", "-d", self.cluster.url(database), "-c", "begin; lock table winnow.migration; select pg_sleep(300)"],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait(lambda: "t" in self.cluster.sql("select granted from pg_locks where relation = 'winnow.migration'::regclass", database), "the lock")
+            wait(lambda: self.cluster.sql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted and relation = 'winnow.migration'::regclass",
+                                          database) == "1", "the lock")
             s.start(state="degraded")
             time.sleep(0.5)
             s.stop(timeout=20)
@@ -522,7 +532,9 @@ class OwnDatabase(unittest.TestCase):
                 refused = self.write_until_refused(s)
                 self.assertIn(refused.status, (503, 507), refused)
                 self.assertTrue(refused.headers["Retry-After"], refused)
-                status = wait(lambda: (now := s.get("/api/v1/status").json)["state"] == "degraded" and now, "the service to say so")
+                # It looks at each of its directories at another time, and of one disk says what matters most.
+                status = wait(lambda: (now := s.get("/api/v1/status").json)["state"] == "degraded" and "the database" in now["trouble"][0]["detail"] and now,
+                              "the service to say so")
                 self.assertEqual([t["place"].startswith(str(disk)) for t in status["trouble"]], [True], status)  # one disk, told once
                 self.assertRegex(status["trouble"][0]["detail"] + status["trouble"][0]["hint"], "disk of the database .* refused.*winnow admin purge")
                 self.assertEqual(s.get("/health").body, b"OK")
@@ -594,9 +606,16 @@ class OwnDatabase(unittest.TestCase):
 
     def freeze(self, s):
         """SIGSTOP for all of its Postgres; returns the processes, the server first."""
-        frozen = [pid for server in s.postgres() for pid in [server, *children(server)]]
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+        server = next(pid for pid in s.postgres() if pid in children(s.process.pid))
+        os.kill(server, signal.SIGSTOP)  # first, so that it begins no other one
+        wait(lambda: is_stopped(server), "its stop")
+        frozen = [server]
+        for pid in children(server):
+            try:
+                os.kill(pid, signal.SIGSTOP)
+                frozen.append(pid)
+            except ProcessLookupError:
+                pass  # it was about to end
         return frozen
 
     def test_stopped_postgres(self):
@@ -723,6 +742,7 @@ class OwnDatabase(unittest.TestCase):
             late = subprocess.Popen([sys.executable, "-c", script])
             self.addCleanup(late.wait)
             self.addCleanup(late.kill)
+            wait(lambda: (files / "0").exists() and (half_made / "data/not-ours").exists(), "those who write")
             s.start()
             writer.wait(60)  # also by itself, when its directory has gone
             s.stop()
@@ -737,6 +757,10 @@ def without_template(test):
         small_disk(test, 1 << 20)
         ctypes.CDLL(None).mount(b"tmpfs", b"/var/cache/winnow", b"tmpfs", 0, b"size=64k,mode=755")
         test.addCleanup(ctypes.CDLL(None).umount2, b"/var/cache/winnow", 2)
+
+
+def is_stopped(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
 
 
 def is_running(pid):

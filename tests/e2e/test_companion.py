@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The companion against a stand-in service: output byte for byte, verdicts, kill ladders, a service that goes away, limits."""
-import hashlib, http.server, json, os, pathlib, shutil, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest, urllib.parse, uuid
+import contextlib, hashlib, http.server, json, os, pathlib, shutil, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest, urllib.parse, uuid
 
 BIN = pathlib.Path(sys.argv.pop(1)).resolve().parent
 EXEC = BIN / "winnow-exec"
@@ -166,10 +166,10 @@ class CompanionTest(unittest.TestCase):
         self.processes.append(process)
         return process
 
-    def wait(self, condition, what, timeout=60):
-        end = time.time() + timeout
+    def wait(self, condition, what, timeout=180):
+        end = time.monotonic() + timeout
         while not condition():
-            if time.time() > end:
+            if time.monotonic() > end:
                 log = self.dir / "attempt" / "companion.log"
                 self.fail(f"{what} did not come; the companion says:\n{log.read_text() if log.exists() else ''}")
             time.sleep(0.01)
@@ -346,7 +346,7 @@ time.sleep(600)
         self.service.down()
         process = self.start(["sh", "-c", "head -c 8000000 /dev/zero; touch printed; until [ -e seen ]; do sleep 0.05; done"], spool_max=1000000)
         self.wait(lambda: (self.dir / "printed").exists(), "the output")
-        self.wait(lambda: (self.dir / "attempt" / "stdout").stat().st_blocks * 512 < 2 << 20, "a cut")
+        self.wait(lambda: (self.dir / "attempt" / "stdout").stat().st_blocks * 512 < 3 << 19, "a cut after it")
         self.service.up()
         self.wait(lambda: self.service.skipped, "the gap")
         (self.dir / "seen").touch()
@@ -364,7 +364,7 @@ time.sleep(600)
             self.wait(lambda: self.service.unanswered, "the first piece")
             (self.dir / "flood").touch()
             self.wait(lambda: (self.dir / "printed").exists(), "the flood")
-            self.wait(lambda: spool.stat().st_blocks * 512 < 4 << 20, "a cut")
+            self.wait(lambda: spool.stat().st_blocks * 512 < 2 << 20, "a cut after it")
             self.assertEqual((self.service.output["stdout"], self.service.skipped), (b"", 0))
         finally:
             self.service.hears.set()
@@ -441,7 +441,10 @@ while True:
         """There are 128 for a user, and may be a thousand companions."""
         process = self.start(["sleep", "600"])
         self.wait(lambda: self.service.polled, "the start")
-        descriptors = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()]
+        descriptors = []
+        for fd in list(pathlib.Path(f"/proc/{process.pid}/fd").iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                descriptors.append(os.readlink(fd))
         self.assertNotIn("anon_inode:inotify", descriptors)
         self.assertEqual(os.readlink(f"/proc/{process.pid}/fd/0"), "/dev/null")  # nothing else has come into its place
         process.send_signal(signal.SIGTERM)
