@@ -287,12 +287,16 @@ class Help(Case):
         def worked():
             used = resource.getrusage(resource.RUSAGE_CHILDREN)
             return used.ru_utime + used.ru_stime
-        best = 1.0
-        for _ in range(15):
-            before = worked()
-            self.run_it("--help")
-            best = min(best, worked() - before)
-        self.assertLess(best, 0.05)  # of the processor, however busy the machine is; the aim is 15 ms
+        def least(ask):
+            taken = []
+            for _ in range(15):
+                before = worked()
+                ask()
+                taken.append(worked() - before)
+            return min(taken)
+        # Of the processor, however busy the machine is; and however slow: the aim is 15 ms where this Python takes as long for nothing.
+        python = least(lambda: subprocess.run([sys.executable, "-I", "-S", "-c", ""], check=True))
+        self.assertLess(least(lambda: self.run_it("--help")), max(0.05, 4 * python))
 
 
 class Completion(Case):

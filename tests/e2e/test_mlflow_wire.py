@@ -5,7 +5,7 @@ import concurrent.futures, http.client, json, os, pathlib, random, string, sys, 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "support"), str(ROOT / "conformance")]
 import run as conformance  # noqa: E402
-from service import Service  # noqa: E402
+from service import Service, wait  # noqa: E402
 
 PROGRAM = os.path.abspath(sys.argv.pop(1))
 
@@ -57,8 +57,8 @@ class Wire(unittest.TestCase):
             self.assertEqual(answer.status, 500, answer)
             self.assertIn(answer.headers["X-Request-Id"], str(answer.json))
             self.assertNotIn("relation", str(answer.json))
-            lines = [line for line in self.service.log().splitlines() if answer.headers["X-Request-Id"] in line]
-            self.assertIn(f'relation "{table}" does not exist', "\n".join(lines))
+            lines = lambda: [line for line in self.service.log().splitlines() if answer.headers["X-Request-Id"] in line]
+            wait(lambda: f'relation "{table}" does not exist' in "\n".join(lines()), "its line in the log")
             self.assertEqual(self.service.request(method, path, body).status, 200)
 
     def test_chunked_upload_is_stored_plainly(self):

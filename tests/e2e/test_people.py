@@ -171,7 +171,11 @@ class Deeds(JobTest):
 
     def test_a_wait_and_further_attempts(self):
         """What is on the rows of runs and attempts costs no event."""
-        sweep = self.submit(command=["sh", "-c", "exit $((2 - WINNOW_ATTEMPT))"], metric=None, retries={"max": 1, "on": ["failed"]}, parameters={"a": {"value": 1}})
+        # The second attempt is stored as running before it ends: both at once would be one change of its row.
+        job = f"[ $WINNOW_ATTEMPT = 2 ] || exit 1; until [ -e {self.work}/go ]; do sleep 0.05; done"
+        sweep = self.submit(command=["sh", "-c", job], metric=None, retries={"max": 1, "on": ["failed"]}, parameters={"a": {"value": 1}})
+        wait(lambda: [(t["state"], t["attempt"]) for t in self.trials(sweep)] == [("RUNNING", 2)], "the second attempt")
+        (self.work / "go").touch()
         self.ended(sweep)
         run = self.trials(sweep)[0]["run_id"]
         began = [("QUEUED", None, None), ("STARTING", None, None), ("RUNNING", None, None)]
@@ -252,10 +256,12 @@ class Words(JobTest):
 
     def test_too_late_and_too_early(self):
         self.put("train.sh", "sleep 600\n")
-        file = self.put("late.yaml", "command: [sh, train.sh, '{{lr}}']\nmethod: grid\nstop_grace: 0\nmax_time: 1\nmetric: {name: acc}\n"
+        file = self.put("late.yaml", "command: [sh, train.sh, '{{lr}}']\nmethod: grid\nstop_grace: 0\nmax_time: 1h\nmetric: {name: acc}\n"
                                      "parameters: {lr: {values: [1, 2]}}\nmax_parallel: 1\n")
         sweep = json.loads(self.cli("sweep", "create", file, "-o", "json").stdout)["id"]
         state = lambda: self.ok(self.s.get(f"/api/v1/sweeps/{sweep}"))["state"]
+        wait(lambda: [t["state"] for t in self.trials(sweep)] == ["RUNNING"], "a trial, without which its time would be its end")
+        self.cli("sweep", "edit", sweep, "--max-time", "1s")
         wait(lambda: state() == "DRAINING", "its time")
         said = lambda *words, code=5: self.cli(*words, code=code).stderr
         self.assertRegex(said("sweep", "pause", sweep), "the sweep is DRAINING, max_time is used up: it is too late to pause it\n.*winnow sweep resume")
@@ -263,7 +269,7 @@ class Words(JobTest):
         self.assertIn("the sweep is DRAINING and makes no new trials: max_time is used up", said("trial", "enqueue", sweep, "lr=2"))
         self.cli("sweep", "edit", sweep, "--max-time", "1h")
         self.assertEqual(state(), "RUNNING")
-        self.assertRegex(self.cli("sweep", "show", sweep).stdout, f"Steered +edit \\(max_time 1h\\) by {ME}\n")
+        self.assertRegex(self.cli("sweep", "show", sweep).stdout, f"Steered +edit \\(max_time 1s\\) by {ME}, edit \\(max_time 1h\\) by {ME}\n")
         self.assertRegex(said("trial", "enqueue", sweep, "lrr=2", code=1), 'is no parameter of this space\n.*did you mean "lr"?')
         trial = wait(lambda: [t for t in self.trials(sweep) if t["state"] == "RUNNING"], "a trial")[0]["run_id"]
         self.cli("trial", "stop", trial)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Sweeps on a bad day: companions and the service are killed, the way between them is cut. Full counts with WINNOW_TEST_LONG=1."""
-import collections, os, pathlib, random, shutil, signal, subprocess, sys, textwrap, time, unittest
+import collections, contextlib, os, pathlib, random, shutil, signal, subprocess, sys, textwrap, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -286,10 +286,10 @@ class Proof(unittest.TestCase):
 
     def kill_all(self, attempt, holder):
         victims = [self.s.process.pid, *self.s.postgres(), *filter(None, [companions(self.s).get(str(attempt / "job"))])]
-        for pid in victims:
-            os.kill(pid, signal.SIGSTOP)  # nobody sees another one go
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody sees another one go
+            for pid in victims:
+                with contextlib.suppress(ProcessLookupError):  # of Postgres's some come and go
+                    os.kill(pid, number)
         self.s.process.wait()
         self.s.process = None
         wait(lambda: all(is_gone(pid) for pid in victims), "the end of all")

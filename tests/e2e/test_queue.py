@@ -20,7 +20,7 @@ class Launched(Base):
     def run_of(self, run):
         return self.ok(self.s.get(f"/api/v1/runs/{run}"))
 
-    def over(self, run, timeout=60):
+    def over(self, run, timeout=180):
         return wait(lambda: (r := self.run_of(run))["state"] in ("FINISHED", "FAILED", "KILLED", "STOPPED") and r, "the end", timeout)
 
     def test_from_the_command_line(self):
@@ -185,7 +185,7 @@ class Down(Base):
         mark = f"mark-{os.getpid()}-now"
         sweep = self.start_jobs(mark)
         self.cli("down", "--now")
-        self.assertEqual(self.s.process.wait(30), 0)
+        self.assertEqual(self.s.process.wait(120), 0)
         self.assertEqual(self.alive(mark), [])
         self.assertEqual(self.s.postgres(), [])
         self.s.start()
@@ -198,7 +198,7 @@ class Down(Base):
         mark = f"mark-{os.getpid()}-later"
         sweep = self.start_jobs(mark)
         self.cli("down")
-        self.assertEqual(self.s.process.wait(30), 0)
+        self.assertEqual(self.s.process.wait(120), 0)
         self.assertEqual(len(self.alive(mark)), 4)
         self.s.start()
         self.assertEqual([t["state"] for t in self.trials(sweep)], ["RUNNING", "RUNNING"])
@@ -372,7 +372,7 @@ class Queue(Base):
         wait(lambda: picked["run_id"] in self.order(), "the trial that was picked")
         self.assertEqual([e["run_id"] for e in self.queue() if e["name"] == "high"], [picked["run_id"]])  # before the sampler's next
         self.ok(self.s.post(f"/api/v1/sweeps/{paused}/trials", {"params": {"a": 3}}), 201)  # it is trial 0 now, and the sampler's next will be 1
-        self.assertEqual({(e["run_id"] is None, e["number"]) for e in self.queue() if e["name"] == "paused"}, {(False, 0), (True, 1)})
+        wait(lambda: {(e["run_id"] is None, e["number"]) for e in self.queue() if e["name"] == "paused"} == {(False, 0), (True, 1)}, "both")
         self.cli("queue", "move", f"{high}/0", "first")
         self.assertEqual(self.order()[0], picked["run_id"])
         self.stop(big)

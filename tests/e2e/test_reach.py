@@ -496,6 +496,7 @@ class OnLoopback(Case):
         self.assertEqual(whoami(), 200)
         self.assertEqual(self.s.post(f"{API}/runs/{run}/stop").status, 200)
         wait(lambda: shown()["state"] == "KILLED", "its end")
+        wait(lambda: self.s.sql(f"select dead from run where id = '{run}'") == "t", "the last that is written to its row")
         self.assertEqual(whoami(), 200)
         self.end(run, 25, state=7)
         self.assertEqual(whoami(), 401)

@@ -421,7 +421,8 @@ class Tracking(unittest.TestCase):
         run = wait(first, "the trial")
         self.assertEqual(self.finished(run)["state"], "FAILED")
         self.assertLess(self.s.post(f"/api/v1/runs/{run}/retry").status, 300)
-        other = wait(lambda: self.s.get(f"/api/v1/sweeps/{id}/trials?state=RUNNING").json["items"], "the other one")[0]["run_id"]
+        running = lambda: [t["run_id"] for t in self.s.get(f"/api/v1/sweeps/{id}/trials?state=RUNNING").json["items"] if t["params"]["lr"] == 2]  # noqa: E731
+        other = wait(running, "the other one")[0]
         self.s.post(f"/api/v1/runs/{other}/stop")  # it has the slot
         wait(lambda: self.s.get("/api/v1/runs/" + run).json["attempt"] == 2, "the second")
         end = self.finished(run)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Directories of artifacts as zip archives: whole, in any name, in little memory, however slow the reader."""
-import http.client, io, os, pathlib, socket, subprocess, sys, time, unittest, urllib.parse, zipfile
+import contextlib, http.client, io, os, pathlib, socket, subprocess, sys, time, unittest, urllib.parse, zipfile
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -123,8 +123,12 @@ class Zip(unittest.TestCase):
         # One that reads to the end gets all of it, while the others are gone.
         answer = self.s.get(f"/api/v1/runs/{run}/artifacts.zip")
         self.assertIsNone(zipfile.ZipFile(io.BytesIO(answer.body)).testzip())
-        descriptors = pathlib.Path(f"/proc/{self.s.process.pid}/fd")
-        wait(lambda: not any("big.bin" in os.readlink(fd) for fd in descriptors.iterdir() if fd.is_symlink()), "the end of those who left")
+        wait(lambda: not any("big.bin" in name for name in self.opened()), "the end of those who left")
+
+    def opened(self):
+        for fd in list(pathlib.Path(f"/proc/{self.s.process.pid}/fd").iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                yield os.readlink(fd)
 
     def in_flight(self):
         """Requests that have not been answered, this one aside."""
