@@ -228,7 +228,7 @@ static void server_dies(void **state UNUSED) {
     for (size_t i = 0; i < WRITERS; i++)
       writers[i].stop = true;
     for (size_t i = 0; i < WRITERS; i++) {
-      loop_until(scene.cluster.loop, &writers[i].done, 30000);
+      loop_until(scene.cluster.loop, &writers[i].done, 120000);
       loop_timer_free(writers[i].again);
       acknowledged += writers[i].acknowledged;
       repeated += writers[i].repeated;

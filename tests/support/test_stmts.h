@@ -21,7 +21,6 @@
     true)                                                                                                                                  \
   X(T_MISDECLARED, "t_misdeclared", "select 1::int4", P(0), P(PG_INT8), 0, 1, true)                                                        \
   X(T_NO_TABLE, "t_no_table", "select 1::int8 from nowhere", P(0), P(PG_INT8), 0, 1, true)                                                 \
-  X(T_BACKEND, "t_backend", "select pg_backend_pid()::int8", P(0), P(PG_INT8), 0, 1, false)                                                \
   X(T_DEFERRED, "t_deferred", "insert into probe_child values ($1)", P(PG_INT8), P(0), 1, 0, false)                                        \
   X(T_SERIALIZE, "t_serialize", "select fail_sometimes()", P(0), P(PG_INT8), 0, 1, false)                                                  \
   X(T_DISK_FULL, "t_disk_full", "do $$ begin raise exception 'no room' using errcode = '53100'; end $$", P(0), P(0), 0, 0, false)          \

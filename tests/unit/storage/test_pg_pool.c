@@ -314,7 +314,7 @@ static void test_first_connection(void **state) {
     fake_clock_advance_ms(&clock_now, 1000);
     loop_for(loop, 150);
   }
-  assert_true(later.done);
+  wait_for(&later);
   assert_int_equal(later.err.code, ERR_UNAVAILABLE);
 }
 

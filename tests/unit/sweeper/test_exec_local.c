@@ -506,9 +506,11 @@ static void write_script(const struct scene *scene, char path[200], const char *
 static void a_companion_that_is_coming_up_is_waited_for(void **state UNUSED) {
   struct scene scene;
   struct err err;
-  char script[200];
+  char script[200], come[200], body[600];
   open_scene(&scene, NULL);
-  write_script(&scene, script, "sleep 1; exec " WINNOW_EXEC " \"$@\"");
+  snprintf(come, sizeof come, "%s/come", scene.dir.path);
+  snprintf(body, sizeof body, "until [ -e %s ]; do sleep 0.02; done; exec " WINNOW_EXEC " \"$@\"", come);
+  write_script(&scene, script, body);
   exec_local_free(scene.executor);
   struct exec_local_conf conf = {.data_dir = scene.dir.path, .companion = script};
   scene.executor = exec_local_new(scene.loop, &conf, on_gone, &scene, &err);
@@ -518,6 +520,7 @@ static void a_companion_that_is_coming_up_is_waited_for(void **state UNUSED) {
   assert_int_equal(number_in(&scene, "companion.lock"), 0);
   assert_true(exec_local_was_started(scene.executor, scene.run, 1)); /* so nobody starts it again */
   assert_true(exec_local_adopt(scene.executor, scene.run, 1, &err));
+  assert_true(file_replace(come, STR(""), 0600, &err));
   int64_t companion = 0, job = 0;
   for (int i = 0; i < 3000 && !job; i++, sleep_a_little()) {
     loop_turn(scene.loop, false);
