@@ -2,7 +2,8 @@
 """Runs a test while processes of it stand still, one moment or another: `freezer.py [SEED] -- python3 tests/e2e/test_x.py PROGRAM [TEST]`.
 
 What the test starts of ours and of Postgres is stopped at random, alone or all of a kind, for 0.1 to 3 s, and continued. Such a machine is
-slow, and nothing more: a test that fails here has found a fault, or supposes how long something takes. It prints its seed."""
+slow, and nothing more: a test that fails here has found a fault, or supposes how long something takes. It prints its seed. Only what a test stops
+while it stands still by us goes on too early: look for that where a test stops processes itself."""
 import ctypes, os, random, signal, subprocess, sys, time
 
 KINDS = ("winnow", "winnow-exec", "postgres")
