@@ -11,6 +11,8 @@
 #define TAIL 0x1p-40
 /* Continuous values are rounded to this many digits of the range (of the value itself on a logarithmic scale). */
 enum { READABLE_DIGITS = 10 };
+/* How far beyond u = 0 and 1 the other coordinate goes at most: 3.7 deviations from the centre of a normal distribution. */
+#define REACH 0.65
 
 double dist_round_decimals(double value, int decimals) {
   static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
@@ -113,6 +115,59 @@ static double quantile(const struct dist *dist, double u) {
   double z = dist->upper_tail ? gsl_cdf_ugaussian_Qinv(mass) : gsl_cdf_ugaussian_Pinv(mass);
   double x = dist->mu + dist->sigma * z;
   return dist->shape == DIST_LOG_NORMAL ? exp(x) : x;
+}
+
+/* ---- along values ---- */
+
+static bool is_uniform(const struct dist *dist) {
+  return dist->shape == DIST_UNIFORM || dist->shape == DIST_LOG_UNIFORM;
+}
+
+static double level(const struct dist *dist, double value) {
+  return dist->shape == DIST_LOG_NORMAL ? log(value) : value;
+}
+
+static double level_at(const struct dist *dist, double u) {
+  return level(dist, quantile(dist, u));
+}
+
+static void init_along(struct dist *dist) {
+  dist->tenth = level_at(dist, 0.1);
+  dist->tenth_to = level_at(dist, 0.9) - dist->tenth;
+}
+
+/* Of no use where rounding leaves no difference. */
+static bool has_along(const struct dist *dist) {
+  return !is_uniform(dist) && isfinite(dist->tenth) && isfinite(dist->tenth_to) && dist->tenth_to > 0;
+}
+
+static double along_of_level(const struct dist *dist, double level) {
+  return 0.1 + 0.8 * (level - dist->tenth) / dist->tenth_to;
+}
+
+double dist_along(const struct dist *dist, double value) {
+  if (!has_along(dist))
+    return dist_u(dist, value);
+  double inside = value > dist->from && value < dist->to && !dist->cells ? level(dist, value) : level_at(dist, dist_u(dist, value));
+  return along_of_level(dist, inside);
+}
+
+void dist_reach(const struct dist *dist, double *ret_low, double *ret_high) {
+  *ret_low = 0, *ret_high = 1;
+  if (!has_along(dist))
+    return;
+  *ret_low = fmax(along_of_level(dist, level_at(dist, 0)), -REACH);
+  *ret_high = fmin(along_of_level(dist, level_at(dist, 1)), 1 + REACH);
+}
+
+double dist_u_along(const struct dist *dist, double along) {
+  double low, high;
+  dist_reach(dist, &low, &high);
+  along = fmin(fmax(along, low), high);
+  if (!has_along(dist))
+    return along;
+  double inside = dist->tenth + (along - 0.1) / 0.8 * dist->tenth_to;
+  return cdf(dist, dist->shape == DIST_LOG_NORMAL ? exp(inside) : inside);
 }
 
 /* ---- making one ---- */
@@ -266,8 +321,11 @@ bool dist_init(const struct dist_spec *spec, struct dist *ret, struct err *err) 
   dist.from = spec->min, dist.to = spec->max;
   if (spec->shape == DIST_LOG_NORMAL)
     dist.from = fmax(dist.from, 0), dist.lo = fmax(dist.lo, 0);
-  if (spec->shape != DIST_UNIFORM && spec->shape != DIST_LOG_UNIFORM && !init_masses(&dist, err))
-    return false;
+  if (!is_uniform(&dist)) {
+    if (!init_masses(&dist, err))
+      return false;
+    init_along(&dist);
+  }
   if (spec->step > 0 && !init_step(&dist, spec, err))
     return false;
   if (spec->quantum > 0 && !init_quantum(&dist, spec, err))

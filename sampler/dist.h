@@ -28,6 +28,8 @@ struct dist {
   double mass_from;  /* probability of the untruncated normal or beta below `from`, ... */
   double mass_width; /* ... and between `from` and `to` */
   bool upper_tail;   /* those are counted from above: `from` is right of the centre */
+  double tenth;      /* normal families and beta: the value (its logarithm) at u = 0.1, ... */
+  double tenth_to;   /* ... and how far it is from there to that at u = 0.9 */
   uint64_t cells;    /* 0: a continuum; else the number of values */
   double origin, step;
   int64_t first;        /* the value of cell 0 is origin + first * step */
@@ -48,6 +50,14 @@ double dist_u(const struct dist *dist, double value);
 double dist_value(const struct dist *dist, double u);
 /* The value nearest to a stated one that the distribution can give; false when it lies outside or is off the grid by more than rounding. */
 bool dist_fit(const struct dist *dist, double stated, double *ret_value);
+
+/* Another coordinate, for what takes near values for alike: it grows with the value (its logarithm), also in tails, where u hardly grows,
+ * and is u at a tenth and nine tenths; for uniform shapes it is u. Values beyond the reach are so unlikely that no model need look there.
+ */
+double dist_along(const struct dist *dist, double value);
+void dist_reach(const struct dist *dist, double *ret_low, double *ret_high);
+/* Its u; nothing beyond the reach. */
+double dist_u_along(const struct dist *dist, double along);
 
 /* Grids only (cells > 0). */
 double dist_cell_value(const struct dist *dist, uint64_t cell);

@@ -41,10 +41,10 @@ bool draw_unseen(const struct history *history, uint64_t seed, uint64_t n, unsig
 double draw_beside(const struct space *space, size_t param, double value, double move) {
   double from, to;
   space_edges(space, param, value, &from, &to);
-  double least = to - from;
-  if (fabs(move) < least)
-    move = copysign(least, move);
-  return space_value(space, param, fmin(fmax((from + to) / 2 + move, 0), 1));
+  double least = to - from, middle = (from + to) / 2, u = space_u_along(space, param, space_along(space, param, value) + move);
+  if (fabs(u - middle) < least)
+    u = middle + copysign(least, move);
+  return space_value(space, param, u);
 }
 
 void draw_missing(const struct space *space, struct rng *rng, double *point) {

@@ -171,7 +171,7 @@ static double feature_of(const struct gp_search *s, const struct feature *featur
   double value = point[feature->param];
   if (isnan(value))
     return feature->is_choice ? -1 : 0.5;
-  return feature->is_choice ? value : space_u(s->space, feature->param, value);
+  return feature->is_choice ? value : space_along(s->space, feature->param, value);
 }
 
 static void encode(const struct gp_search *s, const double *point, double *ret_x) {
@@ -386,7 +386,8 @@ static void climb(struct gp_search *s, double *point, double *scratch) {
     if (feature->is_listed || feature->param == SIZE_MAX || isnan(point[feature->param]))
       continue;
     free_x[count] = x[f];
-    low[count] = 0, high[count] = 1;
+    space_reach(s->space, feature->param, &low[count], &high[count]);
+    low[count] = fmin(low[count], x[f]), high[count] = fmax(high[count], x[f]);
     searched[count++] = f;
   }
   if (!count)
@@ -398,8 +399,8 @@ static void climb(struct gp_search *s, double *point, double *scratch) {
     memcpy(moved, point, s->width * sizeof *point);
     for (size_t k = 0; k < count; k++) {
       size_t i = s->features[searched[k]].param;
-      double from = space_u(s->space, i, point[i]);
-      moved[i] = space_value(s->space, i, from + share * (free_x[k] - from));
+      double from = space_along(s->space, i, point[i]);
+      moved[i] = space_value(s->space, i, space_u_along(s->space, i, from + share * (free_x[k] - from)));
     }
     space_settle(s->space, moved);
     bool is_whole = true; /* an `if` on a number may have brought something into use, or out of it */

@@ -125,6 +125,23 @@ double space_u(const struct space *space, size_t i, double value) {
   return (from + to) / 2;
 }
 
+double space_along(const struct space *space, size_t i, double value) {
+  const struct param *param = &space->params[i].public;
+  return param->kind == PARAM_NUMBER && !isnan(value) ? dist_along(&param->dist, value) : space_u(space, i, value);
+}
+
+double space_u_along(const struct space *space, size_t i, double along) {
+  const struct param *param = &space->params[i].public;
+  return param->kind == PARAM_NUMBER ? dist_u_along(&param->dist, along) : fmin(fmax(along, 0), 1);
+}
+
+void space_reach(const struct space *space, size_t i, double *ret_low, double *ret_high) {
+  const struct param *param = &space->params[i].public;
+  *ret_low = 0, *ret_high = 1;
+  if (param->kind == PARAM_NUMBER)
+    dist_reach(&param->dist, ret_low, ret_high);
+}
+
 double space_cell_value(const struct space *space, size_t i, uint64_t cell) {
   const struct param *param = &space->params[i].public;
   return param->kind == PARAM_NUMBER ? dist_cell_value(&param->dist, cell) : (double)cell;

@@ -75,6 +75,10 @@ double space_value(const struct space *space, size_t param, double u);
 double space_u(const struct space *space, size_t param, double value);
 /* The range of u that gives this value; a point for a continuum. */
 void space_edges(const struct space *space, size_t param, double value, double *ret_from, double *ret_to);
+/* The coordinate for what takes near values for alike (dist_along()), the u of such a coordinate, and the range that models look in. */
+double space_along(const struct space *space, size_t param, double value);
+double space_u_along(const struct space *space, size_t param, double along);
+void space_reach(const struct space *space, size_t param, double *ret_low, double *ret_high);
 /* Discrete parameters: the value of a cell, the cell of a value. */
 double space_cell_value(const struct space *space, size_t param, uint64_t cell);
 uint64_t space_cell(const struct space *space, size_t param, double value);

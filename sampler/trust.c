@@ -45,12 +45,12 @@ void trust_point(const struct space *space, const struct trust *trust, const dou
     const struct param *param = space_param(space, i);
     double u = sobol_at(key, index, (unsigned)i);
     if (trust->share > 0 && !isnan(center[i])) {
-      double at = space_u(space, i, center[i]);
+      double at = space_along(space, i, center[i]);
       bool is_choice = param->kind == PARAM_CHOICE && !param->ordered;
       if (rng_f64(rng) >= trust->moving)
-        u = at;
+        u = space_u(space, i, center[i]);
       else if (!is_choice)
-        u = fmin(fmax(at + trust->share * (u - 0.5), 0), 1);
+        u = space_u_along(space, i, at + trust->share * (u - 0.5));
     }
     ret_point[i] = space_value(space, i, u);
   }
