@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "sampler/draw.h"
+#include "sampler/gp_fails.h"
 #include "sampler/minimize.h"
 #include "sampler/normal.h"
 #include "sampler/trust.h"
@@ -40,18 +41,19 @@ struct gp_search {
   size_t width; /* parameters */
   struct feature *features;
   size_t feature_count;
-  size_t rows, pending;
-  double *points, *values, *stages; /* as in struct gp_rows */
+  size_t rows, pending, failed;
+  double *points, *values, *stages; /* as in struct gp_rows; of points those come last that failed, once there is a model */
   struct trust trust;               /* where candidates are drawn */
-  struct gp_params *params;
-  bool has_params;
+  struct gp_params *params, *fails_params;
+  bool has_params, has_fails_params;
   double *found;
   double found_score[FOUND_MAX];
   size_t found_count;
   /* while running */
   struct gp *gp;
-  double best; /* the least expected value at a row or a pending trial */
-  double *x;   /* features of rows and pending */
+  struct gp_fails *fails; /* NULL: none failed */
+  double best;            /* the least expected value at a row or a pending trial */
+  double *x;              /* features of rows, pending and failed */
 };
 
 /* ---- taking the copy ---- */
@@ -101,8 +103,9 @@ bool gp_search_new(const struct history *history, size_t results, const struct g
   s->n = n;
   s->width = space_count(s->space);
   s->params = mem_alloc(sizeof *s->params);
+  s->fails_params = mem_alloc(sizeof *s->fails_params);
   s->found = mem_array((size_t)FOUND_MAX * s->width, sizeof *s->found);
-  bool ok = s->params && s->found && init_features(s) && take_rows(s, history, results);
+  bool ok = s->params && s->fails_params && s->found && init_features(s) && take_rows(s, history, results);
   if (!ok) {
     bool empty = s->features && s->feature_count == 0;
     gp_search_free(s);
@@ -123,9 +126,9 @@ bool gp_search_new(const struct history *history, size_t results, const struct g
 void gp_search_free(struct gp_search *s) {
   if (!s)
     return;
-  gp_free(s->gp);
-  mem_free(s->features), mem_free(s->points), mem_free(s->values), mem_free(s->stages), mem_free(s->params), mem_free(s->found),
-      mem_free(s->x);
+  gp_free(s->gp), gp_fails_free(s->fails);
+  mem_free(s->features), mem_free(s->fails_params), mem_free(s->points), mem_free(s->values), mem_free(s->stages), mem_free(s->params),
+      mem_free(s->found), mem_free(s->x);
   mem_free(s);
 }
 
@@ -141,6 +144,9 @@ const double *gp_search_point(const struct gp_search *s, size_t k) {
 const struct gp_params *gp_search_params(const struct gp_search *s) {
   return s->params;
 }
+const struct gp_params *gp_search_fails_params(const struct gp_search *s) {
+  return s->has_fails_params ? s->fails_params : NULL;
+}
 bool gp_search_add_pending(struct gp_search *s, const double *points, size_t count, struct err *err) {
   double *more = mem_resize(s->points, (s->rows + s->pending + count) * s->width, sizeof *more);
   if (!more)
@@ -150,11 +156,20 @@ bool gp_search_add_pending(struct gp_search *s, const double *points, size_t cou
   s->pending += count;
   return true;
 }
-void gp_search_reuse(struct gp_search *s, const struct gp_params *params) {
-  *s->params = *params;
+/* What was fitted before any trial was stopped has no weight for stages. */
+static void take_params(const struct gp_search *s, const struct gp_params *params, struct gp_params *ret) {
+  *ret = *params;
   if (s->stages && !(params->weight[s->feature_count - 1] > 0))
-    s->params->weight[s->feature_count - 1] = 1; /* from before any trial was stopped */
+    ret->weight[s->feature_count - 1] = 1;
+}
+
+void gp_search_reuse(struct gp_search *s, const struct gp_params *params) {
+  take_params(s, params, s->params);
   s->has_params = true;
+}
+void gp_search_reuse_fails(struct gp_search *s, const struct gp_params *params) {
+  take_params(s, params, s->fails_params);
+  s->has_fails_params = true;
 }
 
 /* ---- points and features ---- */
@@ -189,7 +204,10 @@ static double score_point(struct gp_search *s, const double *point, double *x) {
   double mean, variance;
   struct err err;
   encode(s, point, x);
-  return gp_predict(s->gp, 1, x, NULL, NULL, &mean, &variance, &err) ? log_improvement(s, mean, variance) : NAN;
+  if (!gp_predict(s->gp, 1, x, NULL, NULL, &mean, &variance, &err))
+    return NAN;
+  double score = log_improvement(s, mean, variance);
+  return !s->fails || gp_fails_weigh(s->fails, 1, x, &score, &err) ? score : NAN;
 }
 
 static bool is_near(const struct gp_search *s, const double *a, const double *b) {
@@ -200,7 +218,7 @@ static bool is_near(const struct gp_search *s, const double *a, const double *b)
 }
 
 static bool is_known(const struct gp_search *s, const double *x) {
-  for (size_t i = 0; i < s->rows + s->pending; i++)
+  for (size_t i = 0; i < s->rows + s->pending + s->failed; i++)
     if (is_near(s, s->x + i * s->feature_count, x))
       return true;
   return false;
@@ -340,8 +358,11 @@ static bool score_candidates(struct gp_search *s, struct candidates *c, struct e
     size_t from = to - MIN_OF(to, (size_t)HEAT);
     if (!gp_predict(s->gp, to - from, c->x + from * s->feature_count, may_win, &race, c->mean + from, c->variance + from, err))
       return false;
+    for (size_t i = from; i < to; i++)
+      c->score[i] = isnan(c->variance[i]) ? NAN : log_improvement(s, c->mean[i], c->variance[i]);
+    if (s->fails && !gp_fails_weigh(s->fails, to - from, c->x + from * s->feature_count, c->score + from, err))
+      return false;
     for (; to > from; to--) {
-      c->score[to - 1] = isnan(c->variance[to - 1]) ? NAN : log_improvement(s, c->mean[to - 1], c->variance[to - 1]);
       if (!isnan(c->score[to - 1]))
         note_score(&race, c->score[to - 1]);
     }
@@ -372,6 +393,11 @@ static double negative_score(void *ctx, const double *free_x, double *ret_gradie
     double d_deviation = search->variance_slope[f] / (2 * deviation);
     double d_z = (-search->mean_slope[f] - z * d_deviation) / deviation;
     ret_gradient[k] = -(d_deviation / deviation + slope * d_z);
+  }
+  if (search->s->fails) {
+    score += gp_fails_slope(search->s->fails, search->x, search->mean_slope, search->variance_slope);
+    for (size_t k = 0; k < search->count; k++)
+      ret_gradient[k] -= search->mean_slope[search->searched[k]];
   }
   return -score;
 }
@@ -488,6 +514,35 @@ static void encode_row(struct gp_search *s, size_t i) {
     x[s->feature_count - 1] = s->stages[i];
 }
 
+/* What has no value goes behind the pending. */
+static bool part_failed(struct gp_search *s) {
+  size_t valued = 0;
+  for (size_t i = 0; i < s->rows; i++)
+    valued += !isnan(s->values[i]);
+  s->failed = s->rows - valued;
+  if (!s->failed)
+    return true;
+  double *points = mem_array((s->rows + s->pending) * s->width, sizeof *points), *failed = points + (valued + s->pending) * s->width;
+  if (!points)
+    return false;
+  memcpy(points + valued * s->width, s->points + s->rows * s->width, s->pending * s->width * sizeof *points);
+  for (size_t i = 0, k = 0, m = 0; i < s->rows; i++) {
+    const double *point = s->points + i * s->width;
+    if (isnan(s->values[i])) {
+      memcpy(failed + m++ * s->width, point, s->width * sizeof *points);
+      continue;
+    }
+    memcpy(points + k * s->width, point, s->width * sizeof *points);
+    if (s->stages)
+      s->stages[k] = s->stages[i];
+    s->values[k++] = s->values[i];
+  }
+  mem_free(s->points);
+  s->points = points;
+  s->rows = valued;
+  return true;
+}
+
 /* Equal points become one, with the mean of their values. Returns how many are left. */
 static size_t merge_rows(struct gp_search *s, double *repeats) {
   size_t kept = 0;
@@ -509,10 +564,12 @@ static size_t merge_rows(struct gp_search *s, double *repeats) {
   return kept;
 }
 
-/* A model of the results, without hyperparameters yet. */
+/* A model of the results, and where some failed one of that, without hyperparameters yet. */
 static bool make_model(struct gp_search *s, struct err *err) {
-  size_t rows = s->rows, width = s->feature_count;
-  s->x = mem_array((rows + s->pending) * width, sizeof *s->x);
+  if (!part_failed(s))
+    return err_no_memory(err);
+  size_t rows = s->rows, others = s->pending + s->failed, width = s->feature_count;
+  s->x = mem_array((rows + others) * width, sizeof *s->x);
   double *repeats = mem_array(rows, sizeof *repeats);
   bool *is_choice = mem_array(width, sizeof *is_choice);
   bool ok = s->x && repeats && is_choice;
@@ -523,26 +580,49 @@ static bool make_model(struct gp_search *s, struct err *err) {
     encode_row(s, i);
   if (ok) {
     size_t kept = merge_rows(s, repeats);
-    memmove(s->points + kept * s->width, s->points + rows * s->width, s->pending * s->width * sizeof *s->points);
+    memmove(s->points + kept * s->width, s->points + rows * s->width, others * s->width * sizeof *s->points);
     s->rows = rows = kept;
-    for (size_t i = 0; i < s->pending; i++)
+    for (size_t i = 0; i < others; i++)
       encode(s, s->points + (rows + i) * s->width, s->x + (rows + i) * width);
     for (size_t f = 0; f < width; f++)
       is_choice[f] = s->features[f].is_choice;
   }
   struct gp_data data = {width, rows, s->pending, is_choice, s->x, s->values, repeats};
-  ok = ok && gp_new(&data, &s->gp, err);
+  ok = ok && gp_new(&data, &s->gp, err) && (!s->failed || gp_fails_new(&data, s->failed, &s->fails, err));
   mem_free(repeats), mem_free(is_choice);
   return ok;
 }
 
-bool gp_search_fit(struct gp_search *s, struct err *err) {
-  if (!make_model(s, err) || !gp_fit(s->gp, s->settings.prior, s->rows <= 150 ? 2 : 1, s->rows <= 300 ? 40 : 25, err))
-    return false;
-  *s->params = *gp_params(s->gp);
+static unsigned starts_for(size_t rows) {
+  return rows <= 150 ? 2 : 1;
+}
+
+static unsigned iterations_for(size_t rows) {
+  return rows <= 300 ? 40 : 25;
+}
+
+static void keep_params(const struct gp_search *s, const struct gp_params *params, struct gp_params *ret) {
+  *ret = *params;
   if (!s->stages && s->feature_count < GP_FEATURES_MAX)
-    s->params->weight[s->feature_count] = 0;
+    ret->weight[s->feature_count] = 0;
+}
+
+static bool fit_fails(struct gp_search *s, struct err *err) {
+  size_t rows = s->rows + s->failed;
+  if (s->has_fails_params)
+    return gp_fails_use(s->fails, s->fails_params, err);
+  if (!gp_fails_fit(s->fails, s->settings.prior, starts_for(rows), iterations_for(rows), err))
+    return false;
+  keep_params(s, gp_fails_params(s->fails), s->fails_params);
+  s->has_fails_params = true;
   return true;
+}
+
+bool gp_search_fit(struct gp_search *s, struct err *err) {
+  if (!make_model(s, err) || !gp_fit(s->gp, s->settings.prior, starts_for(s->rows), iterations_for(s->rows), err))
+    return false;
+  keep_params(s, gp_params(s->gp), s->params);
+  return !s->fails || fit_fails(s, err);
 }
 
 static bool is_of_end(const struct gp_search *s, size_t row) {
@@ -582,7 +662,7 @@ static bool believe_pending(struct gp_search *s, struct err *err) {
 }
 
 static bool build_model(struct gp_search *s, struct err *err) {
-  bool ok = s->has_params ? make_model(s, err) && gp_use(s->gp, s->params, err) : gp_search_fit(s, err);
+  bool ok = s->has_params ? make_model(s, err) && gp_use(s->gp, s->params, err) && (!s->fails || fit_fails(s, err)) : gp_search_fit(s, err);
   return ok && believe_pending(s, err);
 }
 
@@ -608,7 +688,7 @@ bool gp_search_run(struct gp_search *s, struct err *err) {
     }
   }
   candidates_free(&c);
-  gp_free(s->gp); /* here, and not by whoever takes the points: giving so much memory back takes its time */
-  s->gp = NULL;
+  gp_free(s->gp), gp_fails_free(s->fails); /* here, and not by whoever takes the points: giving so much memory back takes its time */
+  s->gp = NULL, s->fails = NULL;
   return ok;
 }

@@ -24,6 +24,8 @@ size_t gp_search_rows(const struct gp_search *search);
 MUST_CHECK bool gp_search_add_pending(struct gp_search *search, const double *points, size_t count, struct err *err);
 /* Hyperparameters of an earlier search: they need not be fitted. */
 void gp_search_reuse(struct gp_search *search, const struct gp_params *params);
+/* Those of the model of where trials fail; without them it fits its own, where any failed. */
+void gp_search_reuse_fails(struct gp_search *search, const struct gp_params *params);
 /* Finds the hyperparameters, and no points. ERR_INVALID when no factorisation was possible; so says the next one. One of the two, once. */
 MUST_CHECK bool gp_search_fit(struct gp_search *search, struct err *err);
 MUST_CHECK bool gp_search_run(struct gp_search *search, struct err *err);
@@ -31,5 +33,7 @@ MUST_CHECK bool gp_search_run(struct gp_search *search, struct err *err);
 size_t gp_search_found(const struct gp_search *search);
 const double *gp_search_point(const struct gp_search *search, size_t k);
 const struct gp_params *gp_search_params(const struct gp_search *search);
+/* NULL: there are none. */
+const struct gp_params *gp_search_fails_params(const struct gp_search *search);
 
 #endif

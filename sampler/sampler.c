@@ -49,7 +49,7 @@ struct sampler {
   struct tpe *tpe;
   struct cmaes *cmaes;
   /* the last fit, and what it was made from */
-  struct gp_params *fitted;
+  struct gp_params *fitted, *fitted_fails; /* fails: NULL, none had failed */
   size_t fitted_tells;
 };
 
@@ -62,7 +62,8 @@ struct sampler_job {
   struct gp_search *search; /* what is left to think about */
   struct gp_search *fit;    /* before that; NULL: the search fits its own, or need not */
   size_t fit_tells;         /* what the fit is made from */
-  bool is_fitted;           /* it was made, from that and nothing else */
+  bool is_fitted;           /* it was made, from that and nothing else ... */
+  bool has_fails;           /* ... and so was that of where trials fail */
   bool ran, failed;
 };
 
@@ -145,7 +146,7 @@ void sampler_free(struct sampler *s) {
     return;
   tpe_free(s->tpe);
   cmaes_free(s->cmaes);
-  mem_free(s->fixed), mem_free(s->fixed_had), mem_free(s->fitted);
+  mem_free(s->fixed), mem_free(s->fixed_had), mem_free(s->fitted), mem_free(s->fitted_fails);
   mem_free(s);
 }
 
@@ -417,10 +418,12 @@ static bool start_search(struct sampler *s, struct sampler_job *job, struct err 
     return false;
   job->fit_tells = fit_point(tells);
   struct err too_few;
-  if (s->fitted && s->fitted_tells == job->fit_tells)
+  if (s->fitted && s->fitted_tells == job->fit_tells) {
     gp_search_reuse(job->search, s->fitted);
-  else if (job->fit_tells == tells && !supposes)
-    job->is_fitted = true;
+    if (s->fitted_fails)
+      gp_search_reuse_fails(job->search, s->fitted_fails);
+  } else if (job->fit_tells == tells && !supposes)
+    job->is_fitted = job->has_fails = true;
   else if (!gp_search_new(s->history, job->fit_tells, &gp_search_defaults, s->settings.seed, job->number, &job->fit, &too_few))
     return too_few.code != ERR_NO_MEMORY || err_no_memory(err);
   return true;
@@ -508,8 +511,11 @@ void sampler_job_run(struct sampler_job *job) {
     return;
   struct err err;
   if (job->fit && gp_search_fit(job->fit, &err)) {
+    const struct gp_params *fails = gp_search_fails_params(job->fit);
     gp_search_reuse(job->search, gp_search_params(job->fit));
-    job->is_fitted = true;
+    if (fails)
+      gp_search_reuse_fails(job->search, fails);
+    job->is_fitted = true, job->has_fails = fails != NULL;
   }
   gp_search_free(job->fit);
   job->fit = NULL;
@@ -529,11 +535,17 @@ void sampler_job_drop(struct sampler_job *job) {
 static void keep_fit(struct sampler *s, const struct sampler_job *job) {
   if (!job->is_fitted || (s->fitted && s->fitted_tells > job->fit_tells))
     return;
-  if (!s->fitted)
-    s->fitted = mem_alloc(sizeof *s->fitted);
-  if (!s->fitted)
+  const struct gp_params *params = gp_search_params(job->search), *fails = job->has_fails ? gp_search_fails_params(job->search) : NULL;
+  struct gp_params *kept = mem_alloc(sizeof *kept), *kept_fails = fails ? mem_alloc(sizeof *kept_fails) : NULL;
+  if (!kept || (fails && !kept_fails)) {
+    mem_free(kept), mem_free(kept_fails);
     return;
-  *s->fitted = *gp_search_params(job->search);
+  }
+  *kept = *params;
+  if (fails)
+    *kept_fails = *fails;
+  mem_free(s->fitted), mem_free(s->fitted_fails);
+  s->fitted = kept, s->fitted_fails = kept_fails;
   s->fitted_tells = job->fit_tells;
 }
 
