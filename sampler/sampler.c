@@ -15,6 +15,7 @@
 
 enum {
   STARTUP = 10,
+  VALUES_LEAST = 3, /* results with a value, of a start-up in which others failed */
   FIXED_MAX = 10000,
   QMC_TRIES = 64,
   UNSEEN_TRIES = 50,
@@ -292,10 +293,14 @@ struct choice {
 };
 
 /* Enough results for a model. With many workers half of them do, once the others are on their way: more of what is spread evenly would
- * teach less than what a model asks for. */
+ * teach less than what a model asks for. Failures count once there are a few values: where most of the space fails, the others would take
+ * long to come by chance. */
 static bool is_started(const struct sampler *s) {
   size_t results = history_learnable(s->history), startup = s->settings.startup;
   bool takes_few = s->settings.type != SAMPLER_CMAES; /* which begins from the best of a whole start-up */
+  size_t failures = history_tells(s->history) - results - history_gone(s->history);
+  if (takes_few && results >= VALUES_LEAST && results + failures >= startup)
+    return true;
   return results >= startup || (takes_few && 2 * results >= startup && results + history_pending(s->history) >= startup);
 }
 

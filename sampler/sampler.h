@@ -21,7 +21,7 @@ enum sampler_type {
 struct sampler_settings {
   enum sampler_type type;
   uint64_t seed;
-  unsigned startup;    /* results before a model is used, of which half may be pending; 0: 10 */
+  unsigned startup;    /* results before a model is used, of which half may be pending, and all but three failures; 0: 10 */
   unsigned candidates; /* TPE; 0: by the number of parameters */
   bool shuffle;        /* grid: not in order */
 };
