@@ -23,6 +23,7 @@ enum {
   LISTED_CELLS = 16 /* discrete parameters with at most so many values are searched by trying them all */
 };
 #define PURPOSE_GP 0x69u
+#define GAP 1000
 #define TIE 1e-9  /* scores nearer than this are equal */
 #define NEAR 1e-7 /* points nearer than this in every coordinate are the same to the model */
 
@@ -514,6 +515,31 @@ static void encode_row(struct gp_search *s, size_t i) {
     x[s->feature_count - 1] = s->stages[i];
 }
 
+static int by_value(const void *a, const void *b) {
+  const double *x = a, *y = b;
+  return (*x > *y) - (*x < *y);
+}
+
+/* Values that stand for a failure, 1e30 say, are none: those beyond a gap so many times as wide as all that is better, which is most. */
+static bool drop_stand_ins(struct gp_search *s) {
+  size_t n = 0, first;
+  double *sorted = mem_array(s->rows, sizeof *sorted);
+  if (!sorted)
+    return false;
+  for (size_t i = 0; i < s->rows; i++)
+    if (!isnan(s->values[i]))
+      sorted[n++] = s->values[i];
+  qsort(sorted, n, sizeof *sorted, by_value);
+  for (first = n / 2 + 1; first < n; first++)
+    if (sorted[first - 1] > sorted[0] && sorted[first] - sorted[first - 1] > GAP * (sorted[first - 1] - sorted[0]))
+      break;
+  for (size_t i = 0; i < s->rows && first < n; i++)
+    if (s->values[i] >= sorted[first])
+      s->values[i] = NAN;
+  mem_free(sorted);
+  return true;
+}
+
 /* What has no value goes behind the pending. */
 static bool part_failed(struct gp_search *s) {
   size_t valued = 0;
@@ -566,7 +592,7 @@ static size_t merge_rows(struct gp_search *s, double *repeats) {
 
 /* A model of the results, and where some failed one of that, without hyperparameters yet. */
 static bool make_model(struct gp_search *s, struct err *err) {
-  if (!part_failed(s))
+  if (!drop_stand_ins(s) || !part_failed(s))
     return err_no_memory(err);
   size_t rows = s->rows, others = s->pending + s->failed, width = s->feature_count;
   s->x = mem_array((rows + others) * width, sizeof *s->x);

@@ -15,12 +15,13 @@ struct study {
   struct history *history;
   struct sampler *sampler;
   double best;
+  double stand_in; /* what is told for a failure; NaN: that it was one */
   unsigned failures;
 };
 
 static void begin(struct study *s, enum sampler_type type, uint64_t seed) {
   struct err err;
-  *s = (struct study){.best = INFINITY};
+  *s = (struct study){.best = INFINITY, .stand_in = NAN};
   s->space = make_space("{\"parameters\": {\"a\": {\"min\": 0.0, \"max\": 1.0}, \"b\": {\"min\": 0.0, \"max\": 1.0},"
                         "\"c\": {\"min\": 0.0, \"max\": 1.0}, \"d\": {\"min\": 0.0, \"max\": 1.0}}}");
   assert_true(history_new(s->space, GOAL_MINIMIZE, &s->history, &err));
@@ -60,6 +61,8 @@ static void go_on(struct study *s, uint32_t trials, fails_fn *fails) {
     bool failed = fails(point, n);
     /* a value that is none is as good as a failure */
     struct outcome outcome = {failed && n % 2 ? TRIAL_FAILED : TRIAL_FINISHED, failed ? NAN : bowl(point), 0};
+    if (failed && !isnan(s->stand_in))
+      outcome = (struct outcome){TRIAL_FINISHED, s->stand_in, 0};
     assert_true(history_add_told(s->history, n, point, &outcome, &err));
     s->failures += failed;
     if (!failed)
@@ -72,6 +75,19 @@ static void test_chance_is_no_place(void **state UNUSED) {
   for (uint64_t seed = 1; seed <= 3; seed++) {
     struct study s;
     begin(&s, SAMPLER_AUTO, seed);
+    go_on(&s, 60, by_chance);
+    assert_true(s.best < 1e-3);
+    end(&s);
+  }
+}
+
+/* A huge value that stands for a failure is one. */
+static void test_a_stand_in_is_no_value(void **state UNUSED) {
+  static const double stand_ins[] = {1e30, 1e4, 1.7e308};
+  for (size_t i = 0; i < ARRAY_LEN(stand_ins); i++) {
+    struct study s;
+    begin(&s, SAMPLER_AUTO, 1 + i);
+    s.stand_in = stand_ins[i];
     go_on(&s, 60, by_chance);
     assert_true(s.best < 1e-3);
     end(&s);
@@ -198,13 +214,10 @@ static void test_slope(void **state UNUSED) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_failures_count_as_a_start),
-      cmocka_unit_test(test_chance_is_no_place),
-      cmocka_unit_test(test_a_region_is_left_alone),
-      cmocka_unit_test(test_an_edge_is_reached),
-      cmocka_unit_test(test_points_do_not_depend_on_what_is_kept),
-      cmocka_unit_test(test_a_first_failure_late),
-      cmocka_unit_test(test_slope),
+      cmocka_unit_test(test_failures_count_as_a_start), cmocka_unit_test(test_chance_is_no_place),
+      cmocka_unit_test(test_a_stand_in_is_no_value),    cmocka_unit_test(test_a_region_is_left_alone),
+      cmocka_unit_test(test_an_edge_is_reached),        cmocka_unit_test(test_points_do_not_depend_on_what_is_kept),
+      cmocka_unit_test(test_a_first_failure_late),      cmocka_unit_test(test_slope),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
