@@ -186,6 +186,12 @@ static bool note_conninfo(struct database *db, const char *conninfo, struct err 
   return db->conninfo || err_no_memory(err);
 }
 
+/* Who removes the data directory would never find it. */
+static void tell_place(const struct pg_place *place) {
+  if (!str_starts(str_of(place->data), str_of(place->dir)))
+    log_info("database", NULL, "the database lies in %s, for the user it runs as cannot reach %s", place->data, place->dir);
+}
+
 static void on_server(void *ctx, enum pg_private_state state, const char *conninfo, const struct err *reason) {
   struct database *db = ctx;
   struct err err;
@@ -194,6 +200,7 @@ static void on_server(void *ctx, enum pg_private_state state, const char *connin
     if (db->conninfo || db->stopping)
       break; /* it came back: the pool finds it by itself */
     snprintf(db->kind, sizeof db->kind, "private Postgres %.60s", pg_private_place(db->server)->programs.version);
+    tell_place(pg_private_place(db->server));
     if (note_conninfo(db, conninfo, &err))
       begin_migration(db);
     else

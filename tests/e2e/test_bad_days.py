@@ -714,6 +714,25 @@ class OwnDatabase(unittest.TestCase):
             s.stop()
             self.assertEqual([path.name for path in s.data.iterdir() if path.name.startswith("pg.") and path.is_dir()], [])
 
+    def test_a_closed_directory_is_made_anew(self):
+        """A data directory that only root can enter, removed and made again: its database lay elsewhere, and is not in the way."""
+        if os.geteuid() != 0:
+            self.skipTest("only a service of root's has another user for its database")
+        with Service(WINNOW, start=False) as s:
+            s.home.chmod(0o700)
+            places = []
+            for i in range(3):
+                s.start()
+                places.append(pathlib.Path((s.data / "pg.location").read_text().strip()))
+                self.addCleanup(shutil.rmtree, places[-1], True)
+                self.assertIn(f"the database lies in {places[-1]}", s.log())
+                self.assertEqual(s.post("/api/v1/experiments", {"name": "x"}).status, 409 if i == 2 else 201)
+                s.stop()
+                if i == 0:
+                    shutil.rmtree(s.data)
+            self.assertNotEqual(places[0], places[1])
+            self.assertEqual(places[1], places[2])
+
     def test_a_copy_is_still_written_to(self):
         """The service that copied the template was killed, its copier writes on."""
         self.half_made_and_written_to(".new.copy")
