@@ -158,7 +158,7 @@ static void end_loading(struct sweeps_loading *loading, const struct err *err) {
 }
 
 /* Jobs of damaged sweeps first: those of the others are given the slots that are left where they have noted none. */
-static void on_caught_up(void *ctx, const struct err *err) {
+static void on_looked(void *ctx, const struct err *err) {
   struct sweeps_loading *loading = ctx;
   struct err unseen;
   if (!err && !jobs_inherit(loading->all, &unseen))
@@ -166,11 +166,18 @@ static void on_caught_up(void *ctx, const struct err *err) {
   end_loading(loading, err);
 }
 
+static void on_caught_up(void *ctx, const struct err *err) {
+  struct sweeps_loading *loading = ctx;
+  struct err failed;
+  if (err || !sweeps_look_into_trash(loading->all, STR_NONE, on_looked, loading, &failed))
+    end_loading(loading, err ? err : &failed);
+}
+
 /* Only now may anything come of it: while it was read it was in no list. */
 static void end_one(struct sweeps_loading *loading, const struct err *failed) {
   struct sweeps *s = loading->all;
   struct live_sweep *live = loading->one;
-  struct err err;
+  struct err err, ignored;
   bool ok = !failed;
   if (failed)
     err = *failed;
@@ -179,6 +186,8 @@ static void end_one(struct sweeps_loading *loading, const struct err *failed) {
     adopt_jobs(live);
   else
     live_free(live);
+  if (ok)
+    (void)!sweeps_look_into_trash(s, STR_NONE, NULL, NULL, &ignored);
   list_remove(&loading->node);
   loading->done(loading->ctx, ok ? NULL : &err);
   forget_points(loading);

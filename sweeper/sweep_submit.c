@@ -333,6 +333,8 @@ static void on_experiment(void *ctx, const struct pg_reply *reply) {
     not_made(making, &err);
     return;
   }
+  if (!making->single) /* the experiment may have gone there meanwhile */
+    (void)!sweeps_look_into_trash(s, STR_NONE, NULL, NULL, &err);
   if (!sweeps_wait(live, NULL, making->single ? begin_single : made, making, &err)) { /* it is there all the same, and will be stored */
     making->done(making->ctx, NULL, &err);
     making_free(making);

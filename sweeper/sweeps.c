@@ -410,6 +410,7 @@ void sweeps_end_jobs(struct sweeps *s, struct str actor, void (*done)(void *ctx)
 
 static void on_tick(void *ctx) {
   struct sweeps *s = ctx;
+  struct err ignored;
   loop_timer_start(s->tick, s->jobs_ended ? LIVE_TICK_MS / 10 : LIVE_TICK_MS);
   look_for_ended(s);
   if (!s->ready || s->stopping)
@@ -425,6 +426,8 @@ static void on_tick(void *ctx) {
     live->in_vain.is = live->barren = false;
   }
   s->deeds_wait = false;
+  if (s->must_look)
+    (void)!sweeps_look_into_trash(s, STR_NONE, NULL, NULL, &ignored);
   jobs_tick(s);
   register_tick(s);
   collect_now_and_then(s);

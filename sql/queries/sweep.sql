@@ -45,6 +45,14 @@ select true from done;
 -- The warnings of a sweep.
 update sweep set warnings = $2 where id = $1;
 
+-- name: experiments_in_trash (int8[]) -> (int8) repeatable
+select id from experiment where id = any($1) and deleted_at is not null;
+
+-- name: sweeps_into_trash (uuid[]) -> () repeatable
+-- Runs of these sweeps that came into an experiment when it had been deleted are deleted as the others were.
+update run r set deleted_at = e.deleted_at from experiment e
+where (r.sweep_id = any($1) or r.id = any($1)) and r.deleted_at is null and e.id = r.experiment_id and e.deleted_at is not null;
+
 -- name: sweep_delete (uuid, int8, bool, text) -> (bool) repeatable
 -- With its runs, into the trash; over or not, if $3: then what was not over is killed, since nobody else will end it. No row: there is no such
 -- sweep that is not deleted. Who, for the event.

@@ -19,6 +19,7 @@ static const char *const why_texts[] = {
     [WHY_ALL_FAILED] = "all its trials have failed",
     [WHY_RETRIED] = "a trial was tried again after its end",
     [WHY_STOPPED_RETRIED] = "a person stopped it, and a trial was tried again after that",
+    [WHY_IN_TRASH] = "its experiment was put into the trash",
 };
 
 const char *engine_why_text(enum engine_why why) {
@@ -723,6 +724,11 @@ static bool want(struct engine *e, int event, enum engine_why why, int already, 
 
 bool engine_pause(struct engine *e, struct err *err) {
   return want(e, SWEEP_EV_PAUSE, WHY_NONE, SWEEP_PAUSED, err);
+}
+
+void engine_shelve(struct engine *e) {
+  if (e->sweep.state == SWEEP_RUNNING)
+    sweep_step(e, SWEEP_EV_PAUSE, WHY_IN_TRASH);
 }
 
 bool engine_resume(struct engine *e, int64_t now, struct err *err) {

@@ -78,6 +78,7 @@ enum engine_why {
   WHY_ALL_FAILED,
   WHY_RETRIED,
   WHY_STOPPED_RETRIED,
+  WHY_IN_TRASH,
   WHY_COUNT
 };
 /* A sentence for people. */
@@ -203,6 +204,8 @@ enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt
 
 /* ERR_WRONG_STATE when the state does not allow it. */
 MUST_CHECK bool engine_pause(struct engine *e, struct err *err);
+/* Its experiment went into the trash: one that runs is paused. */
+void engine_shelve(struct engine *e);
 MUST_CHECK bool engine_resume(struct engine *e, int64_t now, struct err *err);
 MUST_CHECK bool engine_drain(struct engine *e, struct err *err);
 MUST_CHECK bool engine_stop(struct engine *e, struct err *err);

@@ -527,7 +527,7 @@ bool live_add_check(const struct live_sweep *live, const json_t *params, const s
     return err_set(err, ERR_WRONG_STATE, "the sweep is %s", sweep_state_text(engine_sweep(live->engine).state));
   if (tell->state == RUN_FINISHED && !tell->has_value && live->conf.needs_value)
     return err_set(err, ERR_INVALID, "a finished trial needs a \"value\"");
-  return space_point_from_json(live->space, params, SPACE_ALL, point, err);
+  return live_is_out_of_trash(live, err) && space_point_from_json(live->space, params, SPACE_ALL, point, err);
 }
 
 bool live_add(struct live_sweep *live, const json_t *params, const struct live_tell *tell, struct live_trial **ret, struct err *err) {

@@ -179,6 +179,7 @@ struct live_sweep {
     char why[300];
   } starts_held; /* for want of space or memory nothing of it can be started now */
   bool single;   /* no sweep, but one launched run, which has its id */
+  bool in_trash; /* its experiment is */
   struct live_about about;
   bool stored;      /* its row exists */
   bool over_told;   /* its end is durable */
@@ -305,9 +306,11 @@ struct sweeps {
   /* jobs are ended, the service with them */
   void (*jobs_ended)(void *ctx);
   void *jobs_ended_ctx;
-  int64_t end_until, end_grace;        /* the time for each step */
-  bool end_asked, end_killed;          /* those that had not ended by then */
-  int64_t ticked;                      /* 0: not yet */
+  int64_t end_until, end_grace; /* the time for each step */
+  bool end_asked, end_killed;   /* those that had not ended by then */
+  int64_t ticked;               /* 0: not yet */
+  uint64_t looks, looked;       /* into the trash: how many were begun, the last that has told something */
+  bool must_look;
   int64_t collected;                   /* when snapshots were last collected */
   struct importance_cache *importance; /* NULL: none yet */
   uint64_t importance_turn;            /* what was asked for in an earlier one is not kept */
@@ -479,6 +482,10 @@ void live_find_best(struct live_sweep *live);
 
 /* live_steer.c */
 void live_apply_edits(struct live_sweep *live, const json_t *edits);
+/* Its experiment is in the trash now, or is not: then it takes new trials when somebody resumes it. */
+void live_follow_experiment(struct live_sweep *live, bool in_trash, struct str actor);
+/* ERR_WRONG_STATE, with the remedy, while it is there; a trial would be made in it. */
+MUST_CHECK bool live_is_out_of_trash(const struct live_sweep *live, struct err *err);
 
 /* attempts.c */
 /* Keeps what the current attempt came to, before another one begins. */

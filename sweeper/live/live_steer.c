@@ -20,6 +20,25 @@ static void note_steered(struct live_sweep *live, const struct engine_sweep *bef
                                  .reason = now.why ? engine_why_text((enum engine_why)now.why) : NULL});
 }
 
+/* An experiment in the trash gets no new trials; what runs goes on, as a run does that is deleted by itself. */
+void live_follow_experiment(struct live_sweep *live, bool in_trash, struct str actor) {
+  const struct engine_sweep before = engine_sweep(live->engine);
+  live->in_trash = in_trash;
+  if (!in_trash)
+    return;
+  engine_shelve(live->engine);
+  queue_set_group(live);
+  note_steered(live, &before, actor);
+  sweeps_kick(live->all);
+}
+
+bool live_is_out_of_trash(const struct live_sweep *live, struct err *err) {
+  if (!live->in_trash)
+    return true;
+  err_set(err, ERR_WRONG_STATE, "the sweep makes no new trials: its experiment is in the trash");
+  return err_hint(err, "`winnow experiment restore %lld` brings it back", (long long)live->experiment_id);
+}
+
 bool live_act(struct live_sweep *live, enum live_action action, struct str actor, struct err *err) {
   const struct engine_sweep before = engine_sweep(live->engine);
   bool ok = false;
@@ -28,7 +47,7 @@ bool live_act(struct live_sweep *live, enum live_action action, struct str actor
     ok = engine_pause(live->engine, err);
     break;
   case LIVE_RESUME:
-    ok = engine_resume(live->engine, live_now(live->all), err);
+    ok = live_is_out_of_trash(live, err) && engine_resume(live->engine, live_now(live->all), err);
     break;
   case LIVE_DRAIN:
     ok = engine_drain(live->engine, err);
@@ -51,7 +70,7 @@ bool live_act(struct live_sweep *live, enum live_action action, struct str actor
 
 bool live_enqueue(struct live_sweep *live, const json_t *params, struct str actor, struct live_trial **ret, struct err *err) {
   double point[SPACE_PARAMS_MAX];
-  if (!space_point_from_json(live->space, params, SPACE_EXACTLY, point, err))
+  if (!live_is_out_of_trash(live, err) || !space_point_from_json(live->space, params, SPACE_EXACTLY, point, err))
     return false;
   if (!space_allows(live->space, point))
     return err_set(err, ERR_INVALID, "the constraints do not allow this point");
@@ -185,6 +204,8 @@ void live_apply_edits(struct live_sweep *live, const json_t *edits) {
     }
   }
   engine_edit(live->engine, &live->conf, live_now(live->all));
+  if (live->in_trash)
+    engine_shelve(live->engine);
   queue_set_group(live);
   sweeps_kick(live->all);
 }

@@ -118,6 +118,11 @@ MUST_CHECK bool live_act(struct live_sweep *sweep, enum live_action action, stru
 /* Keys of api.md's PATCH; all or nothing. `done` when it is stored. ERR_WRONG_STATE when the sweep is over, or ends before that. */
 MUST_CHECK bool live_edit(struct live_sweep *sweep, const json_t *edits, struct str actor, sweeps_done_fn *done, void *ctx,
                           struct err *err);
+/* May the experiment go into the trash? ERR_WRONG_STATE, naming them, while sweeps of it are not over. */
+MUST_CHECK bool sweeps_let_go(const struct sweeps *sweeps, int64_t experiment, struct err *err);
+/* An experiment went into the trash all the same, or came out of it, or may have: of those that are there all sweeps that run are paused.
+ * `done`, which may be NULL, when that is so; with an error when it cannot be known now: then it is asked again. */
+MUST_CHECK bool sweeps_look_into_trash(struct sweeps *sweeps, struct str actor, sweeps_done_fn *done, void *ctx, struct err *err);
 /* Are these edits that sweeps know, with values that make sense? */
 MUST_CHECK bool sweeps_edits_check(const json_t *edits, struct err *err);
 /* Without an actor no event says so. */

@@ -395,9 +395,25 @@ static void put_first_ends(struct pg_batch *batch, const struct sweeps *s) {
   }
 }
 
-/* Of a transaction: the epoch (two), trials that are new, trials that are not, attempts, first ends, reports. Of a sweep: it is made, wants
- * a model, is changed; a launched run: it is described. */
-enum { SHARED_STATEMENTS = 7, OWN_STATEMENTS = 3 };
+/* Trials that were on their way when the experiment went into the trash follow it. The row that says that their sweep is paused comes after
+ * them, or with them. */
+static void put_into_trash(struct pg_batch *batch, const struct sweeps *s) {
+  bool any = false;
+  for (size_t i = 0; i < s->write_count && !any; i++)
+    any = !s->writes[i].trial && s->writes[i].sweep->in_trash;
+  if (!any)
+    return;
+  struct pg_args *args = pg_batch_add(batch, STMT_SWEEPS_INTO_TRASH);
+  pg_begin_array(args);
+  for (size_t i = 0; i < s->write_count; i++)
+    if (!s->writes[i].trial && s->writes[i].sweep->in_trash)
+      pg_put_uuid(args, s->writes[i].sweep->id);
+  pg_end_array(args);
+}
+
+/* Of a transaction: the epoch (two), trials that are new, trials that are not, those for the trash, attempts, first ends, reports. Of a
+ * sweep: it is made, wants a model, is changed; a launched run: it is described. */
+enum { SHARED_STATEMENTS = 8, OWN_STATEMENTS = 3 };
 _Static_assert(SHARED_STATEMENTS + OWN_STATEMENTS * LIVE_BATCH_OWN_MAX + LIVE_BATCH_DEEDS_MAX <= PG_BATCH_MAX,
                "what is sent together is never refused for its size, or it would be for ever");
 
@@ -439,6 +455,7 @@ void sweep_rows_put(struct sweeps *s, struct pg_batch *batch) {
     put_columns(args, s, course_columns, ARRAY_LEN(course_columns), false);
     put_columns(args, s, later_columns, ARRAY_LEN(later_columns), false);
   }
+  put_into_trash(batch, s);
   put_pasts(batch, s);
   put_first_ends(batch, s);
   if (s->reports_flying)

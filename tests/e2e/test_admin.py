@@ -151,7 +151,7 @@ class Purge(Case):
         spec = {"name": "lives", "experiment": "cellar", "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
         sweep = self.s.post("/api/v1/sweeps", spec).json
         parent = lambda: self.s.get("/api/2.0/mlflow/runs/get?run_id=" + sweep["id"]).status
-        self.assertEqual(self.s.request("DELETE", f"/api/v1/experiments/{sweep['experiment_id']}").status, 204)
+        self.assertEqual(self.s.post("/api/2.0/mlflow/experiments/delete", {"experiment_id": sweep["experiment_id"]}).status, 200)
         for gone in ([], [sweep["id"]]):
             self.assertEqual(self.work("purge", {"older_than": 0, **({"runs": gone} if gone else {})})[1]["runs"], 0)
             self.assertEqual(parent(), 200)

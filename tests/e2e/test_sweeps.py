@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Sweeps from outside: asked and told, and run on this machine, through restarts."""
-import csv, json, os, pathlib, subprocess, sys, textwrap, time, unittest
+import csv, json, os, pathlib, subprocess, sys, textwrap, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -173,6 +173,77 @@ class AskTell(Base):
         self.assertEqual([t["state_reason"] for t in self.trials(sweep)], [None] * 3)
         self.assertEqual([t["number"] for t in self.ask(sweep, 3)["trials"]], [0, 1, 2])
 
+    def moved(self, experiment, how="delete"):
+        self.ok(self.s.post(f"/api/2.0/mlflow/experiments/{how}", {"experiment_id": experiment}))
+
+    def test_an_experiment_with_sweeps_that_are_not_over_is_kept(self):
+        spec = {"method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "experiment": "in use"}
+        made = [self.submit({**spec, "name": name}) for name in ("first", "second")]
+        path = f"/api/v1/experiments/{made[0]['experiment_id']}"
+        for answer in (self.s.request("DELETE", path), self.s.request("PATCH", path, {"deleted": True})):
+            self.assertEqual((answer.status, answer.json["code"]), (409, "wrong_state"), answer)
+            self.assertEqual(answer.json["detail"], "it has sweeps that are not over: " + ", ".join(f"{s['name']} ({s['id']})" for s in made))
+            self.assertIn("winnow sweep stop SWEEP", answer.json["hint"])
+        env = {**os.environ, "WINNOW_URL": f"unix:{self.s.data}/winnow.sock"}
+        done = subprocess.run([WINNOW, "experiment", "rm", "in use", "-y"], capture_output=True, text=True, timeout=60, env=env)
+        self.assertNotEqual(done.returncode, 0, done)
+        for text in (made[0]["id"], made[1]["id"], "winnow sweep stop SWEEP"):
+            self.assertIn(text, done.stderr)
+        self.assertIsNone(self.ok(self.s.get(path))["deleted"])
+        for sweep in made:
+            self.ok(self.s.post(f"/api/v1/sweeps/{sweep['id']}/stop"))
+            wait(lambda: self.sweep(sweep["id"])["state"] == "STOPPED", "the end")
+        self.assertEqual(self.s.request("DELETE", path).status, 204)
+
+    def test_sweeps_of_a_deleted_experiment_pause(self):
+        """MLflow's clients are not refused: what they delete gets no new trials, until it is back and somebody resumes them."""
+        made = self.submit({"name": "thrown", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})
+        sweep, experiment, reason = made["id"], made["experiment_id"], "its experiment was put into the trash"
+        active = lambda: self.s.post("/api/2.0/mlflow/runs/search", {"experiment_ids": [experiment]}).json.get("runs", [])
+        (trial,) = self.ask(sweep)["trials"]
+        self.moved(experiment)
+        self.assertEqual((self.sweep(sweep)["state"], self.sweep(sweep)["state_reason"], active()), ("PAUSED", reason, []))
+        self.assertEqual(self.ask(sweep), {"trials": [], "finished": False})
+        for path, body in (("resume", None), ("trials", {"params": {"x": 0, "kind": "a"}}), ("tell", {"trials": [{"params": {"x": 0, "kind": "a"}, "value": 1}]})):
+            answer = self.s.post(f"/api/v1/sweeps/{sweep}/{path}", body)
+            self.assertEqual(answer.status, 409, answer)
+            self.assertIn("the sweep makes no new trials: its experiment is in the trash", answer.json["detail"])
+            self.assertEqual(answer.json["hint"], f"`winnow experiment restore {experiment}` brings it back")
+        self.ok(self.tell(sweep, {"run_id": trial["run_id"], "value": 1}))
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/experiments/{experiment}").status, 204)
+        (paused,) = (e for e in self.ok(self.s.get(f"/api/v1/runs/{sweep}/events"))["items"] if e["to"] == "PAUSED")
+        self.assertEqual((paused["kind"], paused["reason"]), ("sweep.state", reason))
+        self.assertNotEqual(paused["actor"], "service")
+        self.moved(experiment, "restore")
+        self.assertEqual(self.ask(sweep)["trials"], [])
+        self.assertEqual(self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))["state"], "RUNNING")
+        self.assertEqual(len(self.ask(sweep)["trials"]), 1)
+        self.moved(experiment)
+        self.ok(self.s.request("PATCH", f"/api/v1/experiments/{experiment}", {"deleted": False}))
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/resume"))
+        self.moved(experiment)
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+
+    def test_a_trial_that_comes_when_its_experiment_was_deleted_is_deleted(self):
+        made = self.submit({"name": "late", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})
+        sweep, experiment = made["id"], made["experiment_id"]
+        holder = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("select 'held' from pg_advisory_lock(7310579611042530307);\n")  # as engine_enter
+        holder.stdin.flush()
+        self.assertEqual(holder.stdout.readline(), "held\n")
+        asked = {}
+        asking = threading.Thread(target=lambda: asked.update(self.ask(sweep)))
+        asking.start()
+        wait(lambda: self.s.sql("select count(*) from pg_locks where locktype = 'advisory' and not granted and mode = 'ShareLock'") == "1", "the trial's transaction")
+        self.moved(experiment)
+        holder.communicate()
+        asking.join()
+        wait(lambda: self.s.sql(f"select state from winnow.sweep where id = '{sweep}'") == "1", "the pause")
+        self.assertEqual(self.s.sql(f"select deleted_at is not null from winnow.run where id = '{asked['trials'][0]['run_id']}'"), "t")
+        self.moved(experiment, "restore")
+        self.assertEqual([t["run_id"] for t in self.trials(sweep)], [asked["trials"][0]["run_id"]])
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+
     def test_the_list_is_the_same_in_pages_of_any_size(self):
         sweep = self.submit({"name": "copied", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
         self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
@@ -297,6 +368,22 @@ class Restart(Base):
             self.s.start()
             self.assertEqual(self.sweep(sweep)["progress"]["finished"], 30)
             self.assertTrue(self.ask(sweep)["finished"])
+
+
+    def test_a_start_finds_that_the_experiment_is_in_the_trash(self):
+        with Service(WINNOW) as self.s:
+            made = self.submit({"name": "behind", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})
+            self.s.sql(f"select experiment_remove({made['experiment_id']}, 1)")  # and a crash before anybody heard of it
+            self.s.kill()
+            self.s.start()
+            self.assertEqual(self.sweep(made["id"])["state_reason"], "its experiment was put into the trash")
+            self.assertEqual(self.ask(made["id"])["trials"], [])
+            self.s.kill()
+            self.s.start()
+            self.assertEqual(self.s.post(f"/api/v1/sweeps/{made['id']}/resume").status, 409)
+            self.ok(self.s.request("PATCH", f"/api/v1/experiments/{made['experiment_id']}", {"deleted": False}))
+            self.ok(self.s.post(f"/api/v1/sweeps/{made['id']}/resume"))
+            self.assertEqual(len(self.ask(made["id"])["trials"]), 1)
 
 
 class Local(Base):

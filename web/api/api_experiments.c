@@ -1,6 +1,7 @@
 /* /api/v1: experiments. */
 #include <inttypes.h>
 
+#include "sweeper/live/sweep.h"
 #include "tracker/names.h"
 #include "tracker/packed.h"
 #include "web/api/api_runs.h"
@@ -189,7 +190,37 @@ struct patch_body {
   bool deleted, has_deleted;
 };
 
-/* [move], patch, get, count */
+static void on_followed(void *ctx, const struct err *failed) {
+  struct experiment_op *op = ctx;
+  struct err err;
+  if (failed)
+    fail(op, failed);
+  else if (op->status == 204)
+    http_reply_empty(op->req, 204);
+  else if (!read_one(op, &err))
+    fail(op, &err);
+}
+
+/* It went into the trash or came out of it: the request is answered when its sweeps have followed. */
+static void have_sweeps_follow(struct experiment_op *op) {
+  struct err err;
+  if (!sweeps_look_into_trash(web_app(op->req)->sweeps, tracking_actor(op->req), on_followed, op, &err))
+    fail(op, &err);
+}
+
+/* It may have been moved: nobody knows. */
+static void fail_to_move(struct experiment_op *op, const struct err *why) {
+  struct err ignored;
+  (void)!sweeps_look_into_trash(web_app(op->req)->sweeps, tracking_actor(op->req), NULL, NULL, &ignored);
+  fail(op, why);
+}
+
+static bool may_delete(const struct experiment_op *op, struct err *err) {
+  const struct sweeps *sweeps = web_app(op->req)->sweeps;
+  return sweeps_ready(sweeps, err) && sweeps_let_go(sweeps, op->id, err);
+}
+
+/* [move], patch, [get, count] */
 static void on_patched(void *ctx, const struct pg_reply *reply) {
   struct experiment_op *op = ctx;
   struct err err;
@@ -198,18 +229,21 @@ static void on_patched(void *ctx, const struct pg_reply *reply) {
     fail(op, &err);
     return;
   }
+  bool moves = op->count == 1;
   if (!pg_ok(reply, &err)) {
-    fail(op, &err);
+    (moves ? fail_to_move : fail)(op, &err);
     return;
   }
-  size_t at = (size_t)op->count; /* of the patch in the batch */
-  const struct pg_reply *patched = pg_nth(reply, at);
+  const struct pg_reply *patched = pg_nth(reply, op->count);
   if (pg_rows(patched) == 0)
     no_experiment(&err, op->id);
-  else if (!pg_bool(patched, 0, 0) && at == 0)
+  else if (!pg_bool(patched, 0, 0) && !moves)
     err_set(&err, ERR_WRONG_STATE, "the experiment is in the trash");
-  else {
-    reply_one(op, pg_nth(reply, at + 1), pg_nth(reply, at + 2));
+  else if (moves) {
+    have_sweeps_follow(op);
+    return;
+  } else {
+    reply_one(op, pg_nth(reply, 1), pg_nth(reply, 2));
     return;
   }
   fail(op, &err);
@@ -225,6 +259,8 @@ static bool patch(struct experiment_op *op, const struct patch_body *in, struct 
     return false;
   if (in->deleted && (in->name.n || json_object_size(in->tags)))
     return err_set(err, ERR_INVALID, "nothing is changed of what is in the trash: \"deleted\": true goes without \"name\" and \"tags\"");
+  if (in->deleted && !may_delete(op, err))
+    return false;
   struct pg_args *args;
   if (in->has_deleted) {
     args = pg_batch_add(&batch, in->deleted ? STMT_EXPERIMENT_DELETE : STMT_EXPERIMENT_RESTORE);
@@ -241,7 +277,8 @@ static bool patch(struct experiment_op *op, const struct patch_body *in, struct 
     pg_put_text(args, removed[i]);
   pg_end_array(args);
   pg_put_int(args, tracking_now(op->req));
-  put_reading(&batch, op->id);
+  if (!in->has_deleted)
+    put_reading(&batch, op->id);
   return pg_run_batch(pool(op), &batch, 0, on_patched, op, err);
 }
 
@@ -264,10 +301,12 @@ static void patch_experiment(struct http_req *req) {
 static void on_deleted(void *ctx, const struct pg_reply *reply) {
   struct experiment_op *op = ctx;
   struct err err;
-  if (!pg_ok(reply, &err) || (pg_rows(pg_nth(reply, 1)) == 0 && !no_experiment(&err, op->id)))
+  if (!pg_ok(reply, &err))
+    fail_to_move(op, &err);
+  else if (pg_rows(pg_nth(reply, 1)))
+    have_sweeps_follow(op);
+  else if (!no_experiment(&err, op->id))
     fail(op, &err);
-  else
-    http_reply_empty(op->req, 204);
 }
 
 /* Deleting what is deleted changes nothing. */
@@ -277,7 +316,8 @@ static void delete_experiment(struct http_req *req) {
   struct err err;
   if (!op)
     return;
-  if (!read_id(op, &err)) {
+  op->status = 204;
+  if (!read_id(op, &err) || !may_delete(op, &err)) {
     fail(op, &err);
     return;
   }
@@ -411,6 +451,8 @@ const struct route api_experiment_routes[] = {
      .path = "/experiments/{id}",
      .policy = POLICY_TRACK,
      .handler = delete_experiment,
-     .summary = "Put an experiment and its runs into the trash"},
+     .summary = "Put an experiment and its runs into the trash",
+     .doc = "Refused (409, naming them) while sweeps of it are not over: stop or drain those first. What MLflow's protocol, which refuses "
+            "nothing, deletes all the same has its sweeps paused; they can be resumed when the experiment is restored."},
 };
 const size_t api_experiment_route_count = ARRAY_LEN(api_experiment_routes);

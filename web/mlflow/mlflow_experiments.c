@@ -1,4 +1,5 @@
 /* MLflow's protocol: experiments. */
+#include "sweeper/live/sweep.h"
 #include "tracker/names.h"
 #include "web/mlflow/mlflow_search.h"
 #include "web/mlflow/mlflow_tables.h"
@@ -166,14 +167,23 @@ static void get_by_name(struct http_req *req) {
 
 /* ---- delete, restore, rename ---- */
 
-static void on_moved(void *ctx, const struct pg_reply *reply) {
-  struct experiment_op *op = ctx;
-  if (!mlflow_pg_ok(op->req, reply))
-    return;
-  if (pg_rows(reply) == 0)
-    reply_none(op);
+static void on_followed(void *ctx, const struct err *failed) {
+  const struct experiment_op *op = ctx;
+  if (failed)
+    http_reply_error(op->req, failed);
   else
     mlflow_reply_done(op->req);
+}
+
+/* Answered when its sweeps have followed it into the trash or out of it; also where nobody knows whether it was moved, they look. */
+static void on_moved(void *ctx, const struct pg_reply *reply) {
+  struct experiment_op *op = ctx;
+  struct err err;
+  bool ok = mlflow_pg_ok(op->req, reply), is_moved = ok && pg_rows(reply);
+  if (ok && !is_moved)
+    reply_none(op);
+  else if (!sweeps_look_into_trash(web_app(op->req)->sweeps, tracking_actor(op->req), ok ? on_followed : NULL, op, &err) && ok)
+    http_reply_error(op->req, &err);
 }
 
 static void move_experiment(struct http_req *req, enum stmt stmt) {

@@ -464,6 +464,28 @@ static void pause_and_resume(void **state) {
   engine_free(e);
 }
 
+static void shelved_and_resumed(void **state) {
+  (void)state;
+  struct engine *e = fresh((struct engine_conf){0});
+  struct err err = {0};
+  engine_shelve(e);
+  uint64_t version = engine_sweep(e).version;
+  engine_shelve(e);
+  assert_int_equal(engine_sweep(e).version, version);
+  run(e);
+  assert_int_equal(engine_sweep(e).state, SWEEP_PAUSED);
+  assert_string_equal(engine_why_text((enum engine_why)engine_sweep(e).why), "its experiment was put into the trash");
+  assert_int_equal(engine_wants(e, 3), 0);
+  assert_true(engine_resume(e, 0, &err));
+  run(e);
+  assert_int_equal(engine_sweep(e).why, WHY_NONE);
+  assert_int_equal(engine_wants(e, 3), 3);
+  assert_true(engine_stop(e, &err));
+  engine_shelve(e);
+  assert_int_equal(engine_sweep(e).why, WHY_STOPPED);
+  engine_free(e);
+}
+
 static void budgets_and_editing(void **state) {
   (void)state;
   struct engine_conf conf = {.max_time_ms = 1000, .run_cap = 5, .lease_ms = 30000, .slots = 1};
@@ -779,6 +801,7 @@ int main(void) {
       cmocka_unit_test(target_drains),
       cmocka_unit_test(stop_ends_everything),
       cmocka_unit_test(pause_and_resume),
+      cmocka_unit_test(shelved_and_resumed),
       cmocka_unit_test(budgets_and_editing),
       cmocka_unit_test(the_cap_is_exact),
       cmocka_unit_test(a_person_tries_again),
