@@ -290,7 +290,7 @@ select id, time, kind, subject, actor, case when from_state = 'STARTING' and to_
 from event where run = $1 and id > $2 order by id limit $3;
 
 -- name: run_attempt_events (uuid, int8) -> (int4, text, int8, text, text, text) repeatable
--- Later than the event $2 (0: all), by time. Attempt, what of it, when, from, to, reason; not the end of the current one, unless another was
+-- Later than the events up to $2 (0: all), by time. Attempt, what of it, when, from, to, reason; not the end of the current one, unless another was
 -- asked for. A first attempt that did not wait started when its run was made; what else is not on a row is an event.
 select e.attempt, e.what, e.time, e.from_state, e.to_state, e.reason from run r cross join lateral (
   select 1, 1, 'starting', r.created, 'QUEUED', 'STARTING', null where r.attempt > 0 and r.executor is not null and not exists (
@@ -310,7 +310,7 @@ select e.attempt, e.what, e.time, e.from_state, e.to_state, e.reason from run r 
     and run_state_name(a.state) is distinct from (
       select to_state from event where run = r.id and kind = 'run.state' and time <= a.ended order by id desc limit 1)
 ) e (attempt, place, what, time, from_state, to_state, reason)
-where r.id = $1 and e.time is not null and ($2 = 0 or e.time > (select time from event where id = $2)) order by e.time, e.attempt, e.place;
+where r.id = $1 and e.time is not null and ($2 = 0 or e.time > (select max(time) from event where run = $1 and id <= $2)) order by e.time, e.attempt, e.place;
 
 -- name: run_end_told (uuid) -> (bool) repeatable
 -- Whether how the run stands now is among its events: those of its last attempt, for the one before may have come to the same.

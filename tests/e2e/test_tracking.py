@@ -605,6 +605,41 @@ class Tracking(unittest.TestCase):
             cursor = page["next"]
         self.assertEqual(pages, ["RUNNING", "FINISHED", "RUNNING", "FAILED", "KILLED", "RUNNING"])
 
+    def test_pages_of_events_are_as_long_as_was_asked_for(self):
+        """Also where creation, attempts and end, which are told from rows, come between those that were noted."""
+        post = lambda path, body=None: self.s.post("/api/v1" + path, body).json
+        state = lambda path, *states: wait(lambda: self.s.get("/api/v1" + path).json["state"] in states, f"{path} to be {states}")
+        job = {"command": ["sleep", "600"], "workdir": "/tmp", "workdir_mode": "inplace"}
+        runs = [post("/runs", job)["id"] for _ in range(2)]
+        state(f"/runs/{runs[0]}", "RUNNING")
+        for run in reversed(runs):  # the second waits for the slot, and never has it
+            post(f"/runs/{run}/stop")
+            state(f"/runs/{run}", "KILLED")
+        post(f"/runs/{runs[0]}/retry")
+        state(f"/runs/{runs[0]}", "RUNNING")
+        post(f"/runs/{runs[0]}/stop")
+        state(f"/runs/{runs[0]}", "KILLED")
+        sweep = post("/sweeps", {"name": "paged", "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}})["id"]
+        for action in ("pause", "resume", "stop"):
+            post(f"/sweeps/{sweep}/{action}")
+        state(f"/sweeps/{sweep}", "STOPPED")
+        tracked = post("/runs", {})["id"]
+        self.update(tracked, "FINISHED")
+        for path, least in ((f"/runs/{runs[0]}", 9), (f"/runs/{runs[1]}", 2), (f"/sweeps/{sweep}", 5), (f"/runs/{tracked}", 2)):
+            path = f"/api/v1{path}/events"
+            whole = self.s.get(path).json
+            self.assertIsNone(whole["next"])
+            self.assertGreaterEqual(len(whole["items"]), least, whole)
+            for limit in range(1, len(whole["items"]) + 1):
+                pages, cursor = [], ""
+                while cursor is not None:
+                    page = self.s.get(f"{path}?limit={limit}{cursor and '&cursor=' + cursor}").json
+                    pages.append(page["items"])
+                    cursor = page["next"]
+                self.assertEqual(pages, [whole["items"][i:i + limit] for i in range(0, len(whole["items"]), limit)])
+            for cursor in ("x", "1", "-1.0.", "0.-1.", "0.0.NOTHING", "0.0.RUNNING.1"):
+                self.assertEqual(self.s.get(f"{path}?cursor={cursor}").status, 400, cursor)
+
     def test_an_end_without_a_time_and_one_by_somebody_with_a_name(self):
         run, named = (self.s.post("/api/2.0/mlflow/runs/create", {}).json["run"]["info"]["run_id"] for _ in range(2))
         before = self.s.get("/api/v1/runs/" + run).json["created"]

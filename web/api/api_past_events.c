@@ -9,10 +9,15 @@
 
 enum { EVENTS_MAX = 1000 };
 
+/* What was noted has a number; what is told from rows lies between two of those. So a place in the list is the last number, and how many of
+ * the others came after it. */
 struct events_op {
   struct http_req *req;
   struct id id; /* of the run or sweep */
-  int64_t after, limit;
+  int64_t after, skip, limit;
+  /* of the page that is being put: how many, where it stands, whether another event follows */
+  int64_t count, at, since;
+  bool has_more;
   struct str stands; /* the run's state by the events put so far; none: they do not say */
 };
 
@@ -41,6 +46,8 @@ static void put_stored_event(struct json_writer *w, const struct pg_reply *reply
             pg_text(reply, row, 6), pg_text(reply, row, 7));
 }
 
+/* ---- a page ---- */
+
 static void begin_items(struct json_writer *w, struct buf *body) {
   jw_init(w, body);
   jw_object(w);
@@ -48,27 +55,55 @@ static void begin_items(struct json_writer *w, struct buf *body) {
   jw_array(w);
 }
 
-/* One more than the limit was asked for. */
-static bool has_more(const struct events_op *op, const struct pg_reply *events) {
-  return pg_rows(events) > (size_t)op->limit;
+static bool has_room(struct events_op *op) {
+  op->has_more |= op->count == op->limit;
+  op->count += !op->has_more;
+  return !op->has_more;
 }
 
-static size_t stored_count(const struct events_op *op, const struct pg_reply *events) {
-  return MIN_OF(pg_rows(events), (size_t)op->limit);
+/* Does the next event that is told from a row belong to the page? */
+static bool takes(struct events_op *op) {
+  if (op->skip) {
+    op->skip--;
+    return false;
+  }
+  bool ok = has_room(op);
+  op->since += ok;
+  return ok;
 }
 
-static void put_stored(const struct events_op *op, struct json_writer *w, const struct pg_reply *events) {
-  for (size_t i = 0; i < stored_count(op, events); i++)
+/* The same of one that was noted. */
+static bool takes_stored(struct events_op *op, const struct pg_reply *events, size_t row) {
+  op->skip = 0;
+  if (!has_room(op))
+    return false;
+  op->at = pg_int(events, row, 0);
+  op->since = 0;
+  return true;
+}
+
+static void put_stored(struct events_op *op, struct json_writer *w, const struct pg_reply *events) {
+  for (size_t i = 0; i < pg_rows(events) && takes_stored(op, events, i); i++)
     put_stored_event(w, events, i);
 }
 
-static void end_items(const struct events_op *op, struct json_writer *w, const struct pg_reply *events) {
-  char next[24];
+static void end_items(const struct events_op *op, struct json_writer *w) {
+  char next[80];
   jw_array_end(w);
-  if (has_more(op, events))
-    snprintf(next, sizeof next, "%lld", (long long)pg_int(events, (size_t)op->limit - 1, 0));
-  jw_put_text(w, "next", has_more(op, events) ? next : NULL);
+  snprintf(next, sizeof next, "%lld.%lld.%.*s", (long long)op->at, (long long)op->since, STR_ARG(op->stands));
+  jw_put_text(w, "next", op->has_more ? next : NULL);
   jw_object_end(w);
+}
+
+static bool read_cursor(struct events_op *op, struct str cursor) {
+  struct str at, since;
+  enum run_state state;
+  bool ok = str_split(&cursor, '.', &at) && str_split(&cursor, '.', &since) && str_to_i64(at, &op->after) && op->after >= 0 &&
+            str_to_i64(since, &op->skip) && op->skip >= 0 && (!cursor.n || run_state_parse(cursor, &state));
+  op->at = op->after;
+  op->since = op->skip;
+  op->stands = cursor;
+  return ok;
 }
 
 static bool read_page(struct events_op *op, struct err *err) {
@@ -76,9 +111,7 @@ static bool read_page(struct events_op *op, struct err *err) {
   if (!api_page(op->req, &op->limit, &cursor, err))
     return false;
   op->limit = MIN_OF(op->limit, (int64_t)EVENTS_MAX);
-  if (cursor.n && (!str_to_i64(cursor, &op->after) || op->after < 1))
-    return err_set(err, ERR_INVALID, "\"cursor\" is none of ours");
-  return true;
+  return !cursor.n || read_cursor(op, cursor) || err_set(err, ERR_INVALID, "\"cursor\" is none of ours");
 }
 
 static void put_page(struct pg_args *args, const struct events_op *op) {
@@ -113,24 +146,28 @@ static struct str state_before(const struct events_op *op, struct str usual) {
 
 static void put_attempt_event(struct events_op *op, struct json_writer *w, const char *hex, const struct pg_reply *attempts, size_t row) {
   char id[40];
+  if (!takes(op))
+    return;
   snprintf(id, sizeof id, "attempt-%lld-%.*s", (long long)pg_int(attempts, row, 0), STR_ARG(pg_text(attempts, row, 1)));
   put_event(w, id, pg_int(attempts, row, 2), "run.state", hex, STR_NONE, state_before(op, pg_text(attempts, row, 3)),
             pg_text(attempts, row, 4), pg_text(attempts, row, 5));
   op->stands = pg_text(attempts, row, 4);
 }
 
-/* By time; what its attempts came to after the last of a page that is not the last belongs to the next one. */
+/* By time. */
 static void put_stored_and_attempts(struct events_op *op, struct json_writer *w, const char *hex, const struct pg_reply *events,
                                     const struct pg_reply *attempts) {
-  size_t count = stored_count(op, events), next = 0;
-  for (size_t i = 0; i < count; i++) {
+  size_t next = 0;
+  for (size_t i = 0; i < pg_rows(events); i++) {
     for (; next < pg_rows(attempts) && pg_int(attempts, next, 2) <= pg_int(events, i, 1); next++)
       put_attempt_event(op, w, hex, attempts, next);
+    if (!takes_stored(op, events, i))
+      return;
     put_stored_event(w, events, i);
     if (str_is(pg_text(events, i, 2), "run.state"))
       op->stands = pg_text(events, i, 6);
   }
-  for (; next < pg_rows(attempts) && !has_more(op, events); next++)
+  for (; next < pg_rows(attempts); next++)
     put_attempt_event(op, w, hex, attempts, next);
 }
 
@@ -151,19 +188,18 @@ static void on_run_events(void *ctx, const struct pg_reply *reply) {
     http_reply_error(op->req, &err);
     return;
   }
-  const struct pg_reply *events = pg_nth(reply, 1);
   run_row_read(pg_nth(reply, 0), 0, &row);
   id_format(op->id, hex);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
   begin_items(&w, &body);
-  if (op->after == 0)
+  if (op->after == 0 && takes(op))
     put_event(&w, "created", row.created, "run.created", hex, row.user_id.n ? row.user_id : STR_NONE, STR_NONE,
               str_of(row.executor.p ? "QUEUED" : "RUNNING"), STR_NONE);
-  put_stored_and_attempts(op, &w, hex, events, pg_nth(reply, 3));
-  if (!has_more(op, events) && run_state_is_final(row.state) && !pg_bool(pg_nth(reply, 2), 0, 0))
+  put_stored_and_attempts(op, &w, hex, pg_nth(reply, 1), pg_nth(reply, 3));
+  if (run_state_is_final(row.state) && !pg_bool(pg_nth(reply, 2), 0, 0) && takes(op))
     put_end(op, &w, hex, &row);
-  end_items(op, &w, events);
+  end_items(op, &w);
   http_reply_json(op->req, 200, &body);
 }
 
@@ -204,18 +240,18 @@ static void on_sweep_events(void *ctx, const struct pg_reply *reply) {
     http_reply_error(op->req, &err);
     return;
   }
-  const struct pg_reply *sweep = pg_nth(reply, 0), *events = pg_nth(reply, 1);
+  const struct pg_reply *sweep = pg_nth(reply, 0);
   id_format(op->id, hex);
   struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
   struct json_writer w;
   begin_items(&w, &body);
   struct str by = pg_text(sweep, 0, 1);
-  if (op->after == 0)
+  if (op->after == 0 && takes(op))
     put_event(&w, "created", pg_int(sweep, 0, 0), "sweep.created", hex, by.n ? by : STR_NONE, STR_NONE, STR("RUNNING"), STR_NONE);
-  put_stored(op, &w, events);
-  if (!has_more(op, events) && !pg_is_null(sweep, 0, 3))
+  put_stored(op, &w, pg_nth(reply, 1));
+  if (!pg_is_null(sweep, 0, 3) && takes(op))
     put_sweep_end(&w, hex, sweep);
-  end_items(op, &w, events);
+  end_items(op, &w);
   http_reply_json(op->req, 200, &body);
 }
 
@@ -253,7 +289,7 @@ static void on_model_events(void *ctx, const struct pg_reply *reply) {
   struct json_writer w;
   begin_items(&w, &body);
   put_stored(op, &w, pg_nth(reply, 1));
-  end_items(op, &w, pg_nth(reply, 1));
+  end_items(op, &w);
   http_reply_json(op->req, 200, &body);
 }
 
