@@ -151,10 +151,20 @@ static void on_settled(void *ctx, const struct err *err) {
     end(op, NULL, &why);
 }
 
+static bool is_there(const struct registration *op) {
+  return op->keep.from.p && artifact_is_there(op->keep.store, op->keep.from);
+}
+
+/* Of what lies elsewhere nobody knows; a run as a whole may have none. */
+static bool holds_enough(const struct registration *op, struct err *err) {
+  return !op->in.must_hold || !op->keep.from.p || str_is(str_last(op->keep.from, '/'), "artifacts") || is_there(op) ||
+         err_set(err, ERR_NOT_FOUND, "there is no file at \"%.*s\"", STR_ARG(str_slice(op->in.source, 0, 200)));
+}
+
 /* The row takes the metrics that the run has: every point acknowledged before counts. */
 static bool insert(struct registration *op, struct err *err) {
   struct id run;
-  if (!find_in_store(op, err) || (op->keep.from.p && !artifact_may_keep(op->keep.store, err)))
+  if (!find_in_store(op, err) || !holds_enough(op, err) || (op->keep.from.p && !artifact_may_keep(op->keep.store, err)))
     return false;
   struct metric_store *metrics = web_app(op->req)->metrics;
   if (!metrics || !op->in.run_id.n || !id_parse(op->in.run_id, &run))
@@ -334,8 +344,8 @@ static bool resolve_local(struct registration *op, struct err *err) {
   return read_run(op, run, on_run_of_path, err);
 }
 
-/* runs:/<id>/path stays as it was told where nothing of ours lies there: clients look for it elsewhere, too (a logged model of that name).
- */
+/* runs:/<id>/path stays as it was told where nothing of ours lies there: MLflow's clients look for it elsewhere, too (a logged model of
+ * that name). */
 static bool find_in_run(struct registration *op, struct str run_uri, struct err *err) {
   struct id run;
   struct str path, told = op->location;
@@ -345,9 +355,9 @@ static bool find_in_run(struct registration *op, struct str run_uri, struct err 
   if (!place)
     return err_no_memory(err);
   op->location = str_of(place);
-  if (!find_in_store(op, err))
+  if (!find_in_store(op, err) || !holds_enough(op, err))
     return false;
-  if (!op->keep.from.p || !artifact_is_there(op->keep.store, op->keep.from))
+  if (!is_there(op))
     op->location = told;
   return true;
 }

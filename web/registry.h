@@ -11,6 +11,8 @@ struct version_request {
   struct str name, source, run_id, model_id, description, run_link;
   struct str tags; /* packed */
   bool is_prompt;  /* its source is no place */
+  bool must_hold;  /* ERR_NOT_FOUND where the source is a place in our store below a run, and no file lies there; MLflow's protocol has no
+                      such rule */
 };
 
 /* `reply` is that of version_get; or err says why not (ERR_NOT_FOUND, ERR_INVALID...). */

@@ -150,6 +150,21 @@ class Tracking(unittest.TestCase):
         (directory / ".winnow-0123").write_bytes(b"half of it")
         answer = make()
         self.assertEqual((answer.status, answer.json["detail"]), (404, 'the run has no artifact "model"'))
+        base = self.s.get("/api/v1/runs/" + run).json["artifact_uri"]
+        for source in (f"{base}/model", f"runs:/{run}/model", f"{base}/never", f"runs:/{run}/never"):
+            answer = self.s.post("/api/v1/models/emptied/versions", {"source": source})
+            self.assertEqual((answer.status, answer.json["detail"]), (404, f'there is no file at "{source}"'))
+            made = self.s.post("/api/2.0/mlflow/model-versions/create", {"name": "emptied", "source": source, "run_id": run}).json["model_version"]
+            place = self.s.get(f"/api/2.0/mlflow/model-versions/get-download-uri?name=emptied&version={made['version']}").json["artifact_uri"]
+            self.assertEqual((made["status"], place), ("READY", source), "as MLflow has it: what comes to lie there is the version's")
+        for whole in ({"run_id": run}, {"source": base}, {"source": f"runs:/{run}"}):  # it may have metrics alone
+            self.assertEqual(self.s.post("/api/v1/models/emptied/versions", whole).status, 201, whole)
+        self.assertEqual(self.s.request("PUT", f"/api/v1/runs/{run}/artifacts/model/again", b"x").status, 201)
+        for source in (f"{base}/model", f"runs:/{run}/model"):
+            made = self.s.post("/api/v1/models/emptied/versions", {"source": source})
+            self.assertEqual((made.status, made.json["size"]), (201, 1), made)
+        self.assertEqual(self.s.post("/api/v1/models/emptied/versions", {"source": f"models:/emptied/{made.json['version']}"}).status, 201)
+        self.assertEqual(self.s.post("/api/v1/models/emptied/versions", {"source": "s3://bucket/model"}).status, 201)
 
     def test_a_name_that_is_in_the_trash(self):
         experiment = self.s.post("/api/v1/experiments", {"name": "thrown"}).json["id"]

@@ -519,6 +519,7 @@ static bool create_version_now(struct model_op *op, const struct version_body *i
   if (!in->source.n && !in->run_id.n)
     return err_set(err, ERR_INVALID, "\"run_id\" (with \"path\") or \"source\" is missing");
   op->make.name = op->name;
+  op->make.must_hold = in->source.n > 0;
   if (!api_keep(op->req, buf_str(&tags), &op->make.tags, err) || !api_keep(op->req, in->description, &op->make.description, err) ||
       !api_keep(op->req, in->source, &op->make.source, err) || !api_keep(op->req, in->model_id, &op->make.model_id, err) ||
       !api_keep(op->req, path, &op->path, err))
