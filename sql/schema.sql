@@ -1255,6 +1255,8 @@ CREATE INDEX run_metric_by_run ON winnow.run_metric USING btree (run);
 
 CREATE INDEX run_metric_by_value ON winnow.run_metric USING btree (experiment_id, key, value);
 
+CREATE INDEX run_unlisted ON winnow.run USING btree (experiment_id, kind) WHERE ((kind = 1) OR (deleted_at IS NOT NULL));
+
 CREATE INDEX run_words ON winnow.run USING gin (params jsonb_path_ops, tags jsonb_path_ops) WITH (fastupdate='on', gin_pending_list_limit='65536');
 
 CREATE INDEX sweep_by_created ON winnow.sweep USING btree (created DESC, id);

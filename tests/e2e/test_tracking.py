@@ -101,6 +101,31 @@ class Tracking(unittest.TestCase):
         self.s.post("/api/v1/models", {"name": "without versions"})
         self.assertEqual(self.s.get("/api/v1/models/without%20versions/versions").json, {"items": [], "next": None})
 
+    def test_an_experiment_has_the_runs_that_are_listed(self):
+        """A sweep's own row, a run for MLflow's clients, is none of them, nor is what lies in the trash."""
+        sweep = {"name": "counted", "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}, "run_cap": 3, "experiment": "counted"}
+        first, second = (self.s.post("/api/v1/sweeps", sweep).json for _ in range(2))
+        experiment = first["experiment_id"]
+        count = lambda: self.s.get(f"/api/v1/experiments/{experiment}").json["run_count"]
+        self.assertEqual(count(), 0)
+        self.s.post(f"/api/v1/sweeps/{first['id']}/ask", {"count": 2})
+        self.s.post("/api/v1/runs", {"experiment": "counted", "command": ["true"], "workdir": "/tmp", "workdir_mode": "inplace"})
+        thrown = self.s.post("/api/v1/runs", {"experiment": "counted"}).json["id"]
+        self.assertEqual(count(), 4)
+        self.s.request("DELETE", f"/api/v1/runs/{thrown}")
+        listed = self.s.post("/api/v1/runs/search", {"experiments": [experiment]}).json["items"]
+        self.assertEqual((count(), len(listed)), (3, 3))
+        everywhere = {item["id"]: item["run_count"] for item in self.s.get("/api/v1/experiments").json["items"]}
+        self.assertEqual(everywhere[experiment], 3)
+        for made in (first, second):
+            self.s.post(f"/api/v1/sweeps/{made['id']}/stop")
+            wait(lambda: self.s.get(f"/api/v1/sweeps/{made['id']}").json["state"] == "STOPPED", "the end")
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/sweeps/{first['id']}").status, 204)
+        self.assertEqual(count(), 1)
+        self.s.request("DELETE", f"/api/v1/experiments/{experiment}")
+        (deleted,) = (item for item in self.s.get("/api/v1/experiments?deleted=true").json["items"] if item["id"] == experiment)
+        self.assertEqual(deleted["run_count"], 4)
+
     def test_whole_numbers_beyond_64_bits(self):
         """As params: seeds, mostly. Nothing of them is rounded."""
         params = {"seed": 2**64 - 1, "other": -(2**63) - 1, "long": 10**40, "whole": 2**63 - 1, "real": 1e300, "text": "1", "list": [2**70, 0.5]}
