@@ -28,7 +28,7 @@ CREATE FUNCTION winnow.attempt_is_over(job uuid, of_attempt integer) RETURNS boo
   select not coalesce((select r.executor is null or r.attempt = of_attempt from run r where r.id = job), false)
 $$;
 
-CREATE FUNCTION winnow.experiment_purge(gone bigint, before bigint) RETURNS boolean
+CREATE FUNCTION winnow.experiment_purge(gone bigint, before bigint, files text) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
 begin
@@ -38,6 +38,9 @@ begin
   end if;
   if exists (select from logged_model where experiment_id = gone) then
     return false;
+  end if;
+  if files is not null then
+    insert into doomed (path, if_empty) values (files || '/models', true), (files, true);
   end if;
   delete from experiment where id = gone;
   return true;
@@ -518,7 +521,8 @@ ALTER TABLE winnow.dataset ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 CREATE TABLE winnow.doomed (
     id bigint NOT NULL,
     path text,
-    job uuid
+    job uuid,
+    if_empty boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE winnow.doomed ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (

@@ -65,9 +65,9 @@ where m.id > $2 and (m.deleted_at <= $1 or (e.deleted_at <= $1
   and not exists (select from sweep s where s.experiment_id = e.id and not s.single and (s.deleted_at is null or s.deleted_at > $1))))
 order by m.id limit $3;
 
--- name: experiment_trash (int8, int8, int8) -> (int8, text, int8) repeatable
--- The same of experiments in which nothing stays (their logged models go with them): id, name, when.
-select e.id, e.name, e.deleted_at from experiment e
+-- name: experiment_trash (int8, int8, int8) -> (int8, text, text, int8) repeatable
+-- The same of experiments in which nothing stays (their logged models go with them): id, name, location, when.
+select e.id, e.name, e.artifact_location, e.deleted_at from experiment e
 where e.deleted_at <= $1 and e.id > $2
   and not exists (select from run r where r.experiment_id = e.id and (r.deleted_at is null or r.deleted_at > $1))
   and not exists (select from sweep s where s.experiment_id = e.id and not s.single and (s.deleted_at is null or s.deleted_at > $1))
@@ -87,12 +87,14 @@ select sweep_purge($1, $2);
 -- name: logged_model_purge (uuid, int8, text) -> (bool) repeatable
 select logged_model_purge($1, $2, $3);
 
--- name: experiment_purge (int8, int8) -> (bool) repeatable
-select experiment_purge($1, $2);
+-- name: experiment_purge (int8, int8, text) -> (bool) repeatable
+-- Its directory or null.
+select experiment_purge($1, $2, $3);
 
--- name: doomed_page (int8, int8) -> (int8, text, uuid) repeatable
--- The $2 after an id: id, path in the store of artifacts or null, run whose jobs' directory goes or null.
-select id, path, job from doomed where id > $1 order by id limit $2;
+-- name: doomed_page (int8, int8) -> (int8, text, uuid, bool) repeatable
+-- The $2 after an id: id, path in the store of artifacts or null, run whose jobs' directory goes or null, whether the path goes only where it is an
+-- empty directory.
+select id, path, job, if_empty from doomed where id > $1 order by id limit $2;
 
 -- name: doomed_done (int8) -> () repeatable
 delete from doomed where id = $1;

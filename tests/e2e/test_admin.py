@@ -147,6 +147,16 @@ class Purge(Case):
         self.assertEqual(self.sql("select count(*) from winnow.experiment where name = 'gone'"), "0")
         self.make_run(experiment="gone")  # the name is free again
 
+    def test_what_others_put_beside_its_runs_outlives_an_experiment(self):
+        run = self.make_run(experiment="shared")
+        experiment = self.s.get(f"/api/v1/runs/{run}").json["experiment_id"]
+        directory = self.s.data / "artifacts" / experiment
+        (directory / "models").mkdir()
+        (directory / "models" / "notes.txt").write_text("mine")
+        self.assertEqual(self.s.request("DELETE", f"/api/v1/experiments/{experiment}").status, 204)
+        self.assertEqual(self.work("purge", {"older_than": 0})[1]["experiments"], 1)
+        self.assertEqual([path.relative_to(directory) for path in directory.rglob("*")], [pathlib.Path("models"), pathlib.Path("models/notes.txt")])
+
     def test_a_live_sweep_keeps_the_run_that_stands_for_it(self):
         spec = {"name": "lives", "experiment": "cellar", "method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
         sweep = self.s.post("/api/v1/sweeps", spec).json
@@ -184,7 +194,7 @@ class Purge(Case):
         self.assertEqual([item["kind"] for item in items], ["run", "logged_model", "logged_model", "experiment"])
         summary = self.work("purge", {"older_than": 0})[1]
         self.assertEqual((summary["logged_models"], summary["experiments"], summary["directories"]), (2, 1, 3))
-        self.assertEqual(list((self.s.data / "artifacts").glob("*/models/m-*")), [])
+        self.assertFalse((self.s.data / "artifacts" / experiment).exists())
         self.assertTrue(self.s.post("/api/v1/models/kept/versions/1/verify").json["ok"])
         self.assertEqual(self.s.post("/api/v1/experiments", {"name": "forests"}).status, 201)
 

@@ -89,6 +89,8 @@ void artifact_upload_abort(struct artifact_upload *upload);
 typedef void artifact_done_fn(void *ctx, const struct err *err);
 /* A file or a tree; first its rows, so that none is left of a file that is gone. What is not there is no error. */
 MUST_CHECK bool artifact_delete(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err);
+/* A directory with nothing in it; one that holds something stays, and that is no error. */
+MUST_CHECK bool artifact_delete_empty(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err);
 /* An empty one, and those on the way; one that is there is no error. */
 MUST_CHECK bool artifact_make_directory(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err);
 /* A file of its own made of others, in this order, which stay. */

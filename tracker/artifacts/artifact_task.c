@@ -214,6 +214,24 @@ bool artifact_delete(struct artifact_store *store, struct str path, artifact_don
   return begin_in_turn(task, start_removal, err);
 }
 
+static void run_delete_empty(struct work *work) {
+  struct task *task = task_of(work);
+  ran(task, tree_delete_empty(task->store->root, str_of(task->path), &task->err));
+}
+
+static void start_removal_of_empty(void *ctx) {
+  struct task *task = ctx;
+  go_on(task, task->store->conf.disk, run_delete_empty, over);
+}
+
+bool artifact_delete_empty(struct artifact_store *store, struct str path, artifact_done_fn *done, void *ctx, struct err *err) {
+  struct task *task = task_new(store, path, end_done, ctx, err);
+  if (!task)
+    return false;
+  task->tell.done = done;
+  return begin_in_turn(task, start_removal_of_empty, err);
+}
+
 /* ---- what nothing names ---- */
 
 static void end_collected(struct task *task, const struct err *err) {

@@ -203,6 +203,19 @@ bool tree_delete(int root, struct str path, struct err *err) {
   return delete_at(parent, text, 0, err) && fd_sync(parent, err);
 }
 
+bool tree_delete_empty(int root, struct str path, struct err *err) {
+  struct str name;
+  AUTO_FD int parent = tree_open_parent(root, path, false, &name, err);
+  if (parent < 0 || !name.n)
+    return parent < 0 ? err->code == ERR_NOT_FOUND : err_set(err, ERR_INVALID, "the whole store cannot be removed");
+  char text[NAME_ROOM];
+  snprintf(text, sizeof text, "%.*s", STR_ARG(name));
+  if (unlinkat(parent, text, AT_REMOVEDIR) == 0)
+    return fd_sync(parent, err);
+  return errno == ENOENT || errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR ||
+         err_errno(err, errno, "cannot remove \"%s\"", text);
+}
+
 /* ---- lists ---- */
 
 void tree_list_release(struct tree_list *list) {

@@ -25,6 +25,8 @@ MUST_CHECK bool tree_make(int root, struct str path, struct err *err);
 /* Whether something lies there, and whether it is a directory. An error when nothing may be removed from where it lies. */
 MUST_CHECK bool tree_may_delete(int root, struct str path, bool *ret_is_there, bool *ret_is_dir, struct err *err);
 MUST_CHECK bool tree_delete(int root, struct str path, struct err *err);
+/* What is no empty directory stays. */
+MUST_CHECK bool tree_delete_empty(int root, struct str path, struct err *err);
 /* When content or name last changed, wall clock. */
 int64_t tree_changed_ms(const struct stat *st);
 /* Removes a file that last changed then. *ret_removed: it was still that one. */
@@ -39,7 +41,8 @@ void tree_list_release(struct tree_list *list);
 /* By name. ERR_NOT_FOUND when it is no directory. */
 MUST_CHECK bool tree_list(int root, struct str path, bool deep, struct tree_list *ret, struct err *err);
 
-/* Whether a file lies at `path` or below it. Not for a thread: of more empty directories than EMPTY_DIRECTORIES_MAX it is taken for granted. */
+/* Whether a file lies at `path` or below it. Not for a thread: of more empty directories than EMPTY_DIRECTORIES_MAX it is taken for
+ * granted. */
 enum { EMPTY_DIRECTORIES_MAX = 1000 };
 bool tree_holds_file(int root, struct str path);
 

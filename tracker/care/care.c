@@ -101,7 +101,7 @@ static void on_noted(void *ctx, const struct pg_reply *reply) {
   struct doomed *doomed = ctx;
   struct err err;
   bool ok = pg_ok(reply, &err);
-  doomed->removed += ok;
+  doomed->removed += ok && !doomed->if_empty;
   care_told(doomed->care, true, ok ? NULL : &err);
 }
 
@@ -179,13 +179,16 @@ static void on_files_gone(void *ctx, const struct err *err) {
 static void remove_files(void *ctx) {
   struct doomed *doomed = ctx;
   struct err err;
-  if (!artifact_delete(doomed->care->conf.artifacts, str_of(doomed->path), on_files_gone, doomed, &err))
+  bool (*remove)(struct artifact_store *, struct str, artifact_done_fn *, void *, struct err *) =
+      doomed->if_empty ? artifact_delete_empty : artifact_delete;
+  if (!remove(doomed->care->conf.artifacts, str_of(doomed->path), on_files_gone, doomed, &err))
     care_cannot(doomed->care, &err, remove_files, doomed);
 }
 
 static bool remember(struct doomed *doomed, const struct pg_reply *reply) {
   doomed_release(doomed);
   doomed->id = doomed->after = pg_int(reply, 0, 0);
+  doomed->if_empty = pg_bool(reply, 0, 3);
   if (!pg_is_null(reply, 0, 1))
     doomed->path = mem_strdup(pg_text(reply, 0, 1).p);
   if (!pg_is_null(reply, 0, 2)) {

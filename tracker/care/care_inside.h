@@ -52,6 +52,7 @@ struct doomed {
   struct work work;
   int64_t id;
   char *path, *job; /* of the one being removed */
+  bool if_empty;    /* the path goes only where it is an empty directory */
   struct err err;
   uint64_t removed, failed;
   void (*none)(struct care *care);

@@ -54,7 +54,7 @@ static const struct phase_info {
     [PURGE_RUNS] = {"run", STMT_RUN_TRASH, STMT_RUN_PURGE, 1, 2, 3},
     [PURGE_SWEEPS] = {"sweep", STMT_SWEEP_TRASH, STMT_SWEEP_PURGE, 1, -1, 2},
     [PURGE_MODELS] = {"logged_model", STMT_LOGGED_MODEL_TRASH, STMT_LOGGED_MODEL_PURGE, 1, 2, 3},
-    [PURGE_EXPERIMENTS] = {"experiment", STMT_EXPERIMENT_TRASH, STMT_EXPERIMENT_PURGE, 1, -1, 2},
+    [PURGE_EXPERIMENTS] = {"experiment", STMT_EXPERIMENT_TRASH, STMT_EXPERIMENT_PURGE, 1, 2, 3},
 };
 
 /* ---- which files are its own ---- */
