@@ -55,30 +55,37 @@ update metric_mark set id = $1 where id < $1;
 with made as (insert into metric_key (name) select unnest($1) on conflict (name) do nothing returning name, id)
 select name, id from made union all select name, id from metric_key where name = any($1);
 
--- name: metric_chunks (uuid[])
+-- name: metric_stored (uuid[])
 --   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8,
---       float8) repeatable
+--       float8, bytea, bool) repeatable
 -- All chunks of runs without cells and points: run, key, its id, id, attempt, points, NaNs, step and time of the first, of the last, lowest
--- and highest time, steps of least and greatest, values: first, last, least, greatest.
+-- and highest time, steps of least and greatest, values: first, last, least, greatest. And what is not sealed, in no order: run, id, attempt,
+-- points, batch, whether it is a write. In one statement, so that what goes from one to the other meanwhile is in one of them.
 select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
-  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max
+  c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max, null::bytea, null::bool
 from metric_chunk c join metric_key k on k.id = c.key
-where c.run = any($1);
+where c.run = any($1)
+union all
+select run, null, null, id, attempt, points, null, null, null, null, null, null, null, null, null, null, null, null, null, data, fresh
+from metric_tail where run = any($1);
 
--- name: metric_chunks_of (uuid[], text[], int2)
+-- name: metric_stored_of (uuid[], text[], int2)
 --   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8,
---       float8, bytea) repeatable
--- The same, of some keys, and with the coarse cells: 1 by step, 2 by time, 0 none.
+--       float8, bytea, bool) repeatable
+-- The same, the chunks of some keys alone, and with the coarse cells: 1 by step, 2 by time, 0 none.
 select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
   c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max,
-  case $3 when 1 then c.step_coarse when 2 then c.time_coarse end
+  case $3 when 1 then c.step_coarse when 2 then c.time_coarse end, null::bool
 from metric_key k join metric_chunk c on c.key = k.id and c.run = any($1)
-where k.name = any($2);
+where k.name = any($2)
+union all
+select run, null, null, id, attempt, points, null, null, null, null, null, null, null, null, null, null, null, null, null, data, fresh
+from metric_tail where run = any($1);
 
 -- name: metric_chunks_near (uuid, text[], int8[])
 --   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8,
 --       float8) repeatable
--- The same, of one run: of each key those that end at this step or later, and the one before them.
+-- The chunks of one run: of each key those that end at this step or later, and the one before them.
 select c.run, k.name, c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time, c.low_time,
   c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max
 from unnest($2, $3) t (name, low) join metric_key k on k.name = t.name
@@ -125,7 +132,7 @@ delete from metric_tail where run = any($1);
 -- name: metric_fsck (uuid, int4, int8, int4)
 --   -> (uuid, text, int4, int8, int4, int4, int4, int8, int8, int8, int8, int8, int8, int8, int8, float8, float8, float8, float8,
 --       bytea, bytea, bytea, bytea, bytea) repeatable
--- The $4 chunks after (run, key, id), as metric_chunks, with their cells and points.
+-- The $4 chunks after (run, key, id), as metric_stored, with their cells and points.
 select c.run, coalesce(k.name, ''), c.key, c.id, c.attempt, c.points, c.nans, c.first_step, c.first_time, c.last_step, c.last_time,
   c.low_time, c.high_time, c.min_step, c.max_step, c.first, c.last, c.min, c.max, c.step_coarse, c.time_coarse, c.step_fine, c.time_fine,
   c.data

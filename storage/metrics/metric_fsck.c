@@ -192,11 +192,12 @@ static void on_again(void *ctx, const struct pg_reply *reply) {
   struct metric_fsck *op = ctx;
   const struct doubt *doubt = &op->doubts[op->doubt_count];
   struct err err;
-  size_t count = pg_ok(reply, &err) ? pg_rows(reply) : 0;
-  AUTO_FREE struct chunk_info *chunks = mem_array(count ? count : 1, sizeof *chunks);
+  size_t rows = pg_ok(reply, &err) ? pg_rows(reply) : 0, count = 0;
+  AUTO_FREE struct chunk_info *chunks = mem_array(rows ? rows : 1, sizeof *chunks);
   bool ok = pg_outcome(reply) == PG_DONE && (chunks || err_no_memory(&err));
-  for (size_t i = 0; ok && i < count; i++)
-    metric_chunk_row(reply, i, &chunks[i]);
+  for (size_t i = 0; ok && i < rows; i++)
+    if (!pg_is_null(reply, i, 1)) /* it is a chunk */
+      metric_chunk_row(reply, i, &chunks[count++]);
   const struct chunk_info *second = ok ? find_overlap(chunks, count) : NULL;
   if (second) {
     op->report.damaged++;
@@ -235,7 +236,7 @@ bool metric_fsck_step(struct metric_fsck *op, metric_fsck_fn *done, void *ctx, s
   if (op->doubt_count) {
     const struct doubt *doubt = &op->doubts[--op->doubt_count];
     then = on_again;
-    pg_args_init(&args, STMT_METRIC_CHUNKS_OF);
+    pg_args_init(&args, STMT_METRIC_STORED_OF);
     pg_begin_array(&args);
     pg_put_uuid(&args, doubt->run);
     pg_end_array(&args);

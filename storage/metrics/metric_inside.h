@@ -288,7 +288,7 @@ MUST_CHECK bool metric_load_fold(const struct metric_load *load, const struct se
 /* STR_NONE when it was not wanted, or is null. */
 struct str metric_load_piece(const struct metric_load *load, const struct chunk_info *chunk, enum piece_kind kind);
 
-/* Reads the columns of metric_chunks and its sisters into *ret. */
+/* Reads the columns of metric_stored and its sisters into *ret. */
 void metric_chunk_row(const struct pg_reply *reply, size_t row, struct chunk_info *ret);
 
 /* ---- last values ---- */

@@ -1,6 +1,8 @@
 #include "storage/metrics/metric_inside.h"
 
-enum { TIMEOUT_MS = 60000, CHUNK_CELLS = 19 /* the column of metric_chunks_of */ };
+enum { TIMEOUT_MS = 60000 };
+/* Columns of metric_stored */
+enum { STORED_RUN, STORED_KEY, STORED_ID = 3, STORED_ATTEMPT, STORED_POINTS, STORED_BYTES = 19, STORED_FRESH };
 
 struct metric_load *metric_load_new(struct metric_store *store, const struct id *runs, size_t run_count, const struct str *keys,
                                     size_t key_count, int32_t attempt) {
@@ -142,31 +144,37 @@ static bool add_tail(void *ctx, struct str key, const struct points *points) {
   return tail && points_add_range(tail, points, 0, points->n);
 }
 
-static bool take_rows(struct metric_load *load, const struct pg_reply *reply, struct err *err) {
-  for (size_t i = 0; i < pg_rows(reply); i++) {
-    struct row_read read = {
-        load,
-        {pg_uuid(reply, i, 0), pg_int(reply, i, 1), (int32_t)pg_int(reply, i, 2), (int32_t)pg_int(reply, i, 3), pg_bool(reply, i, 4)}};
-    if (load->points_max && load->row_count && load->tail_points + (size_t)read.row.points > load->points_max) {
-      load->is_cut = true;
-      return true;
-    }
-    load->tail_points += (size_t)read.row.points;
-    if (!grow(&load->rows, &load->row_cap, load->row_count, sizeof *load->rows))
-      return err_no_memory(err);
-    load->rows[load->row_count++] = read.row;
-    struct err damage;
-    if (!batch_get(load->coder, pg_bytea(reply, i, 5), add_tail, &read, &damage)) {
-      if (damage.code == ERR_NO_MEMORY)
-        return err_no_memory(err);
-      if (!load->is_strict)
-        continue;
-      char id[ID_HEX_LEN + 1];
-      id_format(read.row.run, id);
-      return err_set(err, damage.code, "unsealed points of the run %s (row %lld): %s", id, (long long)read.row.id, damage.text);
-    }
+/* Unless there is no room for it. */
+static bool take_row(struct metric_load *load, const struct stored_row *row, struct str batch, struct err *err) {
+  struct row_read read = {load, *row};
+  if (load->points_max && load->row_count && load->tail_points + (size_t)row->points > load->points_max) {
+    load->is_cut = true;
+    return true;
   }
-  return true;
+  load->tail_points += (size_t)row->points;
+  if (!grow(&load->rows, &load->row_cap, load->row_count, sizeof *load->rows))
+    return err_no_memory(err);
+  load->rows[load->row_count++] = *row;
+  struct err damage;
+  if (batch_get(load->coder, batch, add_tail, &read, &damage))
+    return true;
+  if (damage.code == ERR_NO_MEMORY)
+    return err_no_memory(err);
+  if (!load->is_strict)
+    return true;
+  char id[ID_HEX_LEN + 1];
+  id_format(row->run, id);
+  return err_set(err, damage.code, "unsealed points of the run %s (row %lld): %s", id, (long long)row->id, damage.text);
+}
+
+static bool take_rows(struct metric_load *load, const struct pg_reply *reply, struct err *err) {
+  bool ok = true;
+  for (size_t i = 0; ok && !load->is_cut && i < pg_rows(reply); i++) {
+    const struct stored_row row = {pg_uuid(reply, i, 0), pg_int(reply, i, 1), (int32_t)pg_int(reply, i, 2), (int32_t)pg_int(reply, i, 3),
+                                   pg_bool(reply, i, 4)};
+    ok = take_row(load, &row, pg_bytea(reply, i, 5), err);
+  }
+  return ok;
 }
 
 /* ---- chunks ---- */
@@ -196,18 +204,54 @@ static bool take_cells(struct metric_load *load, struct str cells, struct chunk_
   return copy != NULL;
 }
 
+static bool take_chunk(struct metric_load *load, const struct pg_reply *reply, size_t row, struct err *err) {
+  struct stored_series *series = series_of(load, pg_uuid(reply, row, STORED_RUN), pg_text(reply, row, STORED_KEY));
+  if (!series || !grow(&series->chunks, &series->chunk_cap, series->chunk_count, sizeof *series->chunks))
+    return err_no_memory(err);
+  series->key_id = (int32_t)pg_int(reply, row, 2);
+  struct chunk_info *chunk = &series->chunks[series->chunk_count++];
+  metric_chunk_row(reply, row, chunk);
+  return !load->with || take_cells(load, pg_bytea(reply, row, STORED_BYTES), chunk) || err_no_memory(err);
+}
+
 static bool take_chunks(struct metric_load *load, const struct pg_reply *reply, struct err *err) {
-  for (size_t i = 0; i < pg_rows(reply); i++) {
-    struct stored_series *series = series_of(load, pg_uuid(reply, i, 0), pg_text(reply, i, 1));
-    if (!series || !grow(&series->chunks, &series->chunk_cap, series->chunk_count, sizeof *series->chunks))
-      return err_no_memory(err);
-    series->key_id = (int32_t)pg_int(reply, i, 2);
-    struct chunk_info *chunk = &series->chunks[series->chunk_count++];
-    metric_chunk_row(reply, i, chunk);
-    if (load->with && !take_cells(load, pg_bytea(reply, i, CHUNK_CELLS), chunk))
-      return err_no_memory(err);
-  }
-  return true;
+  bool ok = true;
+  for (size_t i = 0; ok && i < pg_rows(reply); i++)
+    ok = take_chunk(load, reply, i, err);
+  return ok;
+}
+
+/* ---- both ---- */
+
+struct found_row {
+  struct stored_row row;
+  struct str batch;
+};
+
+static int by_run_and_id(const void *a, const void *b) {
+  const struct found_row *x = a, *y = b;
+  int order = memcmp(&x->row.run, &y->row.run, sizeof x->row.run);
+  return order ? order : (x->row.id > y->row.id) - (x->row.id < y->row.id);
+}
+
+/* What is not sealed as it came. */
+static bool take_stored(struct metric_load *load, const struct pg_reply *reply, struct err *err) {
+  size_t count = 0;
+  AUTO_FREE struct found_row *found = mem_array(pg_rows(reply) + 1, sizeof *found);
+  bool ok = found || err_no_memory(err);
+  for (size_t i = 0; ok && i < pg_rows(reply); i++)
+    if (!pg_is_null(reply, i, STORED_KEY))
+      ok = take_chunk(load, reply, i, err);
+    else
+      found[count++] =
+          (struct found_row){.row = {pg_uuid(reply, i, STORED_RUN), pg_int(reply, i, STORED_ID), (int32_t)pg_int(reply, i, STORED_ATTEMPT),
+                                     (int32_t)pg_int(reply, i, STORED_POINTS), pg_bool(reply, i, STORED_FRESH)},
+                             .batch = pg_bytea(reply, i, STORED_BYTES)};
+  if (ok && count)
+    qsort(found, count, sizeof *found, by_run_and_id);
+  for (size_t i = 0; ok && !load->is_cut && i < count; i++)
+    ok = take_row(load, &found[i].row, found[i].batch, err);
+  return ok;
 }
 
 static int by_run_and_key(const void *a, const void *b) {
@@ -242,8 +286,7 @@ static void on_stored(void *ctx, const struct pg_reply *reply) {
   struct metric_load *load = ctx;
   struct err err;
   forget_all(load);
-  bool ok =
-      pg_ok(reply, &err) && take_rows(load, pg_nth(reply, 0), &err) && take_chunks(load, pg_nth(reply, 1), &err) && make_views(load, &err);
+  bool ok = pg_ok(reply, &err) && take_stored(load, reply, &err) && make_views(load, &err);
   load_ended(load, ok, &err);
 }
 
@@ -304,22 +347,20 @@ bool metric_load_tail(struct metric_load *load, metric_loaded_fn *done, void *ct
   return true;
 }
 
-/* The tail is read before the chunks: what is sealed in between is then seen twice, which the view takes care of, and not missed. */
 bool metric_load_run(struct metric_load *load, metric_loaded_fn *done, void *ctx, struct err *err) {
   load->done = done;
   load->ctx = ctx;
-  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  put_runs(pg_batch_add(&batch, STMT_METRIC_TAIL_READ), load);
-  struct pg_args *args = pg_batch_add(&batch, load->keys ? STMT_METRIC_CHUNKS_OF : STMT_METRIC_CHUNKS);
-  put_runs(args, load);
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, load->keys ? STMT_METRIC_STORED_OF : STMT_METRIC_STORED);
+  put_runs(&args, load);
   if (load->keys) {
-    pg_begin_array(args);
+    pg_begin_array(&args);
     for (size_t i = 0; i < load->key_count; i++)
-      pg_put_text(args, load->keys[i]);
-    pg_end_array(args);
-    pg_put_int(args, load->with);
+      pg_put_text(&args, load->keys[i]);
+    pg_end_array(&args);
+    pg_put_int(&args, load->with);
   }
-  if (!metric_run_batch(load->store, &batch, TIMEOUT_MS, on_stored, load, err))
+  if (!metric_run(load->store, &args, TIMEOUT_MS, on_stored, load, err))
     return false;
   metric_op_begin(load->store);
   return true;

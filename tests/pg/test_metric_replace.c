@@ -220,6 +220,48 @@ static void derived_meanwhile(void **state UNUSED) {
   scene_check_run_row(0);
 }
 
+static PGconn *lock_keys(void) {
+  PGconn *other = PQconnectdb(scene.cluster.conninfo);
+  PGresult *locked = PQexec(other, "begin; lock winnow.metric_key");
+  assert_int_equal(PQresultStatus(locked), PGRES_COMMAND_OK);
+  PQclear(locked);
+  return other;
+}
+
+/* The replacement is stored while a reader has begun and waits for the names of keys, which only chunks need: what stays, and goes from the
+ * chunks to the tail, is in one of them. */
+static void read_meanwhile(void **state UNUSED) {
+  enum { POINTS = 4000 };
+  static const char is_stored[] = "select count(*) from winnow.metric_tail where fresh";
+  struct answer replaced = {.done = false};
+  struct got_page got = {.done = false};
+  struct err err;
+  open_unsealing_store();
+  scene_write_regular(0, POINTS);
+  scene_seal_all();
+  assert_int_equal(pg_cluster_int(&scene.cluster, is_stored), 0);
+  PGconn *run = scene_lock_run(0);
+  struct metric_replacement what = {.run = scene.run_ids[0], .touches = is_first_key, .stays = is_odd};
+  assert_true(metric_replace(scene.store, &what, scene_on_answer, &replaced, &err));
+  wait_for_blocked(1); /* the replacement */
+  PGconn *keys = lock_keys();
+  struct metric_page_ask ask = {.run = scene.run_ids[0], .key = str_of(scene_keys[0]), .from = INT64_MIN, .to = INT64_MAX, .limit = POINTS};
+  assert_true(metric_page(scene.store, &ask, scene_on_page, &got, &err));
+  wait_for_blocked(2); /* the reader */
+  PQfinish(run);
+  for (int i = 0; i < 3000 && !pg_cluster_int(&scene.cluster, is_stored); i++)
+    loop_for(scene.cluster.loop, 10);
+  assert_true(pg_cluster_int(&scene.cluster, is_stored) > 0);
+  PQfinish(keys);
+  loop_until(scene.cluster.loop, &got.done, 30000);
+  scene_wait(&replaced);
+  assert_true(replaced.ok && got.ok);
+  assert_true(got.points.n == POINTS / 2);
+  points_release(&got.points);
+  drop_even(&scene.model[0][0][0]);
+  scene_check_pages(0, 0, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(replaced, scene_set_up, scene_tear_down),
@@ -227,6 +269,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(replaced_by_nothing, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(written_meanwhile, scene_set_up, scene_tear_down),
       cmocka_unit_test_setup_teardown(derived_meanwhile, scene_set_up, scene_tear_down),
+      cmocka_unit_test_setup_teardown(read_meanwhile, scene_set_up, scene_tear_down),
   };
   return cmocka_run_group_tests(tests, scene_start, scene_stop);
 }
