@@ -425,27 +425,32 @@ static json_t *build(struct json_pull *pull, enum json_token token) {
   }
 }
 
-static json_t *read_quickly(struct str text) {
+static json_t *read_quickly(struct str text, bool keeps_wide) {
   AUTO_ARENA struct arena unescaped = ARENA_INIT(2 * text.n + MIB);
   AUTO_JSON_PULL struct json_pull pull;
   json_pull_init(&pull, text, &unescaped);
+  pull.keeps_wide = keeps_wide;
   AUTO_JSON json_t *tree = build(&pull, json_pull_next(&pull));
   return tree && json_pull_next(&pull) == JSON_T_END ? json_incref(tree) : NULL;
 }
 
-static bool read_within(struct str text, size_t items_max, json_t **ret, struct err *err) {
+static bool read_within(struct str text, size_t items_max, bool keeps_wide, json_t **ret, struct err *err) {
   if (!shape_ok(text, items_max, err))
     return false;
-  *ret = read_quickly(text);
+  *ret = read_quickly(text, keeps_wide);
   return *ret || read_shaped(text, ret, err);
 }
 
 bool json_read(struct str text, json_t **ret, struct err *err) {
-  return read_within(text, SIZE_MAX, ret, err);
+  return read_within(text, SIZE_MAX, false, ret, err);
 }
 
 bool json_read_body(struct str text, json_t **ret, struct err *err) {
-  return read_within(text, JSON_BODY_ITEMS, ret, err);
+  return read_within(text, JSON_BODY_ITEMS, false, ret, err);
+}
+
+bool json_read_body_exactly(struct str text, json_t **ret, struct err *err) {
+  return read_within(text, JSON_BODY_ITEMS, true, ret, err);
 }
 
 bool json_read_slowly(struct str text, json_t **ret, struct err *err) {

@@ -69,6 +69,8 @@ MUST_CHECK bool json_read(struct str text, json_t **ret, struct err *err);
  * made of it, for a tree of a million holds the loop for a second. */
 enum { JSON_BODY_ITEMS = 1 << 15 };
 MUST_CHECK bool json_read_body(struct str text, json_t **ret, struct err *err);
+/* json_read_body() where such a number, as the value of a key, becomes the text that it is: seeds, say. */
+MUST_CHECK bool json_read_body_exactly(struct str text, json_t **ret, struct err *err);
 /* json_read() as jansson alone does it: what the quick way is held against, by a fuzz target, and what says of a text that is no JSON why.
  */
 MUST_CHECK bool json_read_slowly(struct str text, json_t **ret, struct err *err);

@@ -205,7 +205,8 @@ static enum json_token read_number(struct json_pull *pull) {
     pull->real = negative ? -value : value;
   else if (!by_strtod(pull, pull->text, &pull->real))
     return fail(pull);
-  return JSON_T_REAL;
+  bool is_member = pull->depth && pull->frames[pull->depth - 1].is_object;
+  return pull->keeps_wide && !is_real && is_member ? JSON_T_STR : JSON_T_REAL;
 }
 
 /* ---- structure ---- */

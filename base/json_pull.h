@@ -31,6 +31,7 @@ struct json_pull {
   struct str text;
   int64_t whole;
   double real;
+  bool keeps_wide; /* may be set: the value of a key that is a whole number beyond an int64_t is a JSON_T_STR, as it is written */
 
   /* private */
   const char *at, *end;

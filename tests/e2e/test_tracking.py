@@ -133,7 +133,7 @@ class Tracking(unittest.TestCase):
             with self.subTest(**about):
                 made = self.s.post("/api/v1/runs", {"tags": {"params": "x"}, **about, "params": params}).json["params"]
                 self.assertEqual({key: made[key] for key in list(params)[:4]}, {key: str(value) for key, value in list(params.items())[:4]})
-                self.assertEqual((made["real"], made["text"]), ("1e+300", "1"))
+                self.assertEqual((made["real"], made["text"], made["list"]), ("1e+300", "1", "[1.1805916207174113e+21,0.5]"))
 
     def test_what_goes_into_the_trash_is_not_changed(self):
         """It was said to be done, and was not."""

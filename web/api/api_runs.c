@@ -1,9 +1,6 @@
 /* /api/v1: runs. */
 #include "web/api/api_runs.h"
 
-#include <math.h>
-
-#include "base/json_pull.h"
 #include "storage/metrics/metric_store.h"
 #include "sweeper/sweeps.h"
 #include "tracker/logs/log_store.h"
@@ -34,12 +31,16 @@ bool api_run_id(struct http_req *req, struct id *ret, struct err *err) {
   return id_parse(text, ret) || err_set(err, ERR_NOT_FOUND, "there is no run \"%.*s\"", STR_ARG(str_slice(text, 0, 64)));
 }
 
-bool api_body(struct http_req *req, json_t **ret, struct err *err) {
+static bool read_body(struct http_req *req, bool (*read)(struct str, json_t **, struct err *), json_t **ret, struct err *err) {
   struct str body = http_req_body(req);
   if (str_trim(body).n)
-    return json_read_body(body, ret, err);
+    return read(body, ret, err);
   *ret = json_object();
   return *ret || err_no_memory(err);
+}
+
+bool api_body(struct http_req *req, json_t **ret, struct err *err) {
+  return read_body(req, json_read_body, ret, err);
 }
 
 bool api_page(struct http_req *req, int64_t *ret_limit, struct str *ret_cursor, struct err *err) {
@@ -418,57 +419,6 @@ static bool take_name_from_tags(json_t *body, struct err *err) {
   return true;
 }
 
-static bool has_wide_number(json_t *params) {
-  const char *key;
-  const json_t *value;
-  json_object_foreach(params, key, value) {
-    if (fabs(json_real_value(value)) >= 0x1p63)
-      return true;
-  }
-  return false;
-}
-
-static bool is_written_whole(struct str number) {
-  for (size_t i = 0; i < number.n; i++)
-    if (memchr(".eE", number.p[i], 3))
-      return false;
-  return true;
-}
-
-static bool go_to_params(struct json_pull *pull) {
-  if (json_pull_next(pull) != JSON_T_OBJECT)
-    return false;
-  while (json_pull_next(pull) == JSON_T_KEY) {
-    bool is_params = str_is(pull->text, "params");
-    enum json_token token = json_pull_next(pull);
-    if (is_params)
-      return token == JSON_T_OBJECT;
-    if (!json_pull_skip(pull, token))
-      return false;
-  }
-  return false;
-}
-
-/* Whole numbers beyond 64 bits, seeds say, become the texts that they are in the body: what was read of them is the nearest real. */
-static bool keep_wide_numbers(struct http_req *req, json_t *params, struct err *err) {
-  if (!has_wide_number(params))
-    return true;
-  AUTO_JSON_PULL struct json_pull pull;
-  json_pull_init(&pull, http_req_body(req), http_req_arena(req));
-  if (!go_to_params(&pull))
-    return true;
-  while (json_pull_next(&pull) == JSON_T_KEY) {
-    struct str key = pull.text;
-    enum json_token token = json_pull_next(&pull);
-    bool is_wide = token == JSON_T_REAL && is_written_whole(pull.text);
-    if (is_wide && json_object_setn_new_nocheck(params, key.p, key.n, json_stringn_nocheck(pull.text.p, pull.text.n)) != 0)
-      return err_no_memory(err);
-    if (!json_pull_skip(&pull, token))
-      break;
-  }
-  return true;
-}
-
 static void create_run(struct http_req *req) {
   static const struct json_field fields[] = {
       {"experiment", JSON_F_STR, offsetof(struct create_body, experiment), .nullable = true},
@@ -484,7 +434,7 @@ static void create_run(struct http_req *req) {
   struct run_op *op = new_op(req);
   if (!op)
     return;
-  bool ok = api_body(req, &tree, &err) && take_name_from_tags(tree, &err) && keep_wide_numbers(req, json_object_get(tree, "params"), &err);
+  bool ok = read_body(req, json_read_body_exactly, &tree, &err) && take_name_from_tags(tree, &err);
   const json_t *command = ok ? json_object_get(tree, "command") : NULL;
   if (json_is_null(command)) {
     json_object_del(tree, "command");

@@ -213,6 +213,13 @@ static void whole_numbers_may_be_wide(void **state UNUSED) {
   assert_int_equal(json_integer_value(json_array_get(json, 2)), INT64_MAX);
   assert_string_equal(json_string_value(json_array_get(json, 3)), "\"10000000000000000000");
   assert_true(json_real_value(json_array_get(json, 4)) == 1.5);
+  AUTO_JSON json_t *exact = NULL;
+  text = STR("{\"wide\": -10000000000000000000, \"in\": [10000000000000000000], \"least\": -9223372036854775808, \"real\": 1e19}");
+  assert_true(json_read_body_exactly(text, &exact, &err));
+  assert_string_equal(json_string_value(json_object_get(exact, "wide")), "-10000000000000000000");
+  assert_true(json_real_value(json_array_get(json_object_get(exact, "in"), 0)) == 1e19);
+  assert_int_equal(json_integer_value(json_object_get(exact, "least")), INT64_MIN);
+  assert_true(json_real_value(json_object_get(exact, "real")) == 1e19);
   assert_false(json_read(STR("[10000000000000000000, 1e400]"), &none, &err));
   assert_false(json_read(STR("[10000000000000000000, x]"), &none, &err));
 }
