@@ -50,7 +50,7 @@ struct pg_ahead {
 
 static bool has_room(const struct span *span) {
   struct statvfs fs;
-  return statvfs(span->dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize > (uint64_t)span->file_bytes * ROOM_FILES;
+  return statvfs(SUBPROC_DIR, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize > (uint64_t)span->file_bytes * ROOM_FILES;
 }
 
 static bool write_zeros(int fd, int64_t bytes) {
@@ -79,7 +79,7 @@ static bool make_file(int dir, const char *name, int64_t bytes, struct err *err)
 
 static bool make_span(void *arg, struct err *err) {
   const struct span *span = arg;
-  AUTO_FD int dir = open(span->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  AUTO_FD int dir = open(SUBPROC_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (dir < 0)
     return err_errno(err, errno, "cannot open %s", span->dir);
   int64_t in_one_id = (INT64_C(1) << 32) / span->file_bytes;
@@ -179,6 +179,7 @@ struct pg_ahead *pg_ahead_new(struct loop *loop, struct pg_pool *pool, struct wo
   ahead->work_pool = work;
   ahead->who = place->who;
   snprintf(ahead->span.dir, sizeof ahead->span.dir, "%s/pg_wal", place->data);
+  ahead->who.dir = ahead->span.dir;
   ahead->timer = loop_timer_new(loop, on_tick, ahead);
   if (!ahead->timer) {
     mem_free(ahead);

@@ -36,72 +36,21 @@ static bool read_word(const char *path, char *out, size_t room, bool *ret_there,
 
 /* ---- where the cluster lies ---- */
 
-static bool try_directory(void *arg, struct err *err) {
-  const char *dir = arg;
-  return access(dir, X_OK) == 0 || err_errno(err, errno, "cannot reach %s", dir);
-}
-
-/* One that is there already is of a directory that had this path before: its password went with it, and what it holds is another's. */
-static bool far_place(const struct pg_place_conf *conf, const char *dir, char *out, size_t room, struct err *err) {
-  enum { MOST = 10000 };
-  const char *far_dir = conf->far_dir ? conf->far_dir : "/var/lib/winnow/pg";
-  uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a: only a name */
-  for (const char *p = dir; *p; p++)
-    hash = (hash ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
-  char name[32];
-  int n = snprintf(name, sizeof name, "%016llx", (unsigned long long)rng_mix(hash));
-  struct stat st;
-  if (!dir_make(far_dir, 0755, err))
-    return false;
-  for (int i = 2; i < MOST; i++) {
-    if (!join(out, room, far_dir, name, err))
-      return false;
-    if (lstat(out, &st) != 0)
-      return errno == ENOENT || err_errno(err, errno, "cannot look at %s", out);
-    snprintf(name + n, sizeof name - (size_t)n, "-%d", i);
-  }
-  return err_set(err, ERR_IO, "%s is full of databases of directories that were at %s before; remove them", far_dir, dir);
-}
-
-/* A first start that was killed has noted where the database is to be, and what password it comes with, before it is there. */
-static bool is_being_made(const struct pg_place *place) {
-  char first[PATH_BYTES];
-  struct err ignored;
-  return join(first, sizeof first, place->dir, "pg.first", &ignored) && access(first, F_OK) == 0;
-}
-
-static bool check_noted(const struct pg_place *place, const char *note, struct err *err) {
-  struct stat st;
-  if (stat(place->data, &st) == 0)
-    return true;
-  if (errno != ENOENT)
-    return err_errno(err, errno, "cannot look at %s", place->data);
-  return is_being_made(place) ||
-         err_set(err, ERR_NOT_FOUND, "the database of %s should be in %s, which is not there", place->dir, place->data) ||
-         err_hint(err, "restore it, or, to begin with an empty one, remove %s", note);
-}
-
-static bool locate(const struct pg_place_conf *conf, struct pg_place *place, struct err *err) {
+/* In DIR; or where an earlier version has put it, for a user that could not enter DIR. */
+static bool locate(struct pg_place *place, struct err *err) {
   char note[PATH_BYTES];
   bool noted;
   struct stat st;
   if (!join(note, sizeof note, place->dir, "pg.location", err) || !read_word(note, place->data, sizeof place->data, &noted, err))
     return false;
-  if (noted)
-    return check_noted(place, note, err);
-  if (!join(place->data, sizeof place->data, place->dir, "pg", err))
-    return false;
-  struct err ignored;
-  if (!place->who.drop || stat(place->data, &st) == 0 || subproc_call(&place->who, try_directory, place->dir, NULL, &ignored))
+  if (!noted)
+    return join(place->data, sizeof place->data, place->dir, "pg", err);
+  if (stat(place->data, &st) == 0)
     return true;
-  return far_place(conf, place->dir, place->data, sizeof place->data, err);
-}
-
-static bool note_location(const struct pg_place *place, struct err *err) {
-  char note[PATH_BYTES], near[PATH_BYTES];
-  if (!join(near, sizeof near, place->dir, "pg", err) || !join(note, sizeof note, place->dir, "pg.location", err))
-    return false;
-  return strcmp(near, place->data) == 0 || file_replace(note, str_of(place->data), 0600, err);
+  if (errno != ENOENT)
+    return err_errno(err, errno, "cannot look at %s", place->data);
+  err_set(err, ERR_NOT_FOUND, "the database of %s should be in %s, which is not there", place->dir, place->data);
+  return err_hint(err, "restore it, or, to begin with an empty one, remove %s", note);
 }
 
 /* ---- secrets ---- */
@@ -154,7 +103,7 @@ static bool make_cluster(const struct pg_place_conf *conf, struct pg_place *plac
   if (!tree_remove(fresh, err) || !pg_template_copy(&template, fresh, secret, err))
     return false;
   /* The password first: a cluster without its password is lost, a password without its cluster is not. */
-  if (!secret_path(place, "pg.first", first, err) || !file_replace(first, str_of(secret), 0600, err) || !note_location(place, err))
+  if (!secret_path(place, "pg.first", first, err) || !file_replace(first, str_of(secret), 0600, err))
     return false;
   if (rmdir(place->data) != 0 && errno != ENOENT)
     return err_errno(err, errno, "%s is in the way of the new database", place->data);
@@ -179,9 +128,11 @@ static bool knows_lz4(const struct pg_place_conf *conf, const struct pg_place *p
   AUTO_BUF struct buf program = BUF_INIT(KIB), said = BUF_INIT(KIB);
   struct err ignored;
   buf_printf(&program, "%s/postgres", place->programs.dir);
-  const char *argv[] = {program.p, "-C", "wal_compression", "-c", "wal_compression=lz4", "-D", place->data, NULL};
+  const char *argv[] = {program.p, "-C", "wal_compression", "-c", "wal_compression=lz4", "-D", SUBPROC_DIR, NULL};
+  struct run_as who = place->who;
+  who.dir = place->data;
   return place->programs.major >= 15 && buf_ok(&program, NULL) &&
-         subproc_run(&place->who, argv, environment, 10000, conf->stop, &said, &ignored);
+         subproc_run(&who, argv, environment, 10000, conf->stop, &said, &ignored);
 }
 
 static void write_settings(const struct pg_place_conf *conf, const struct pg_place *place, struct buf *out) {
@@ -310,6 +261,16 @@ void pg_place_tidy(const struct pg_place *place) {
 
 /* ---- all together ---- */
 
+static bool try_directory(void *arg, struct err *err) {
+  const char *dir = arg;
+  return access(dir, X_OK) == 0 || err_errno(err, errno, "cannot reach %s", dir);
+}
+
+static bool is_hidden(struct pg_place *place) {
+  struct err ignored;
+  return place->who.drop && !subproc_call(&place->who, try_directory, place->data, NULL, &ignored);
+}
+
 static bool begin(const struct pg_place_conf *conf, struct pg_place *place, struct err *err) {
   char real[PATH_BYTES];
   *place = (struct pg_place){.made_now = false};
@@ -318,7 +279,7 @@ static bool begin(const struct pg_place_conf *conf, struct pg_place *place, stru
   if (strlen(real) >= sizeof place->dir)
     return err_set(err, ERR_TOO_LARGE, "the path %s is too long", real);
   memcpy(place->dir, real, strlen(real) + 1);
-  return run_as_find(conf->user, &place->who, err) && locate(conf, place, err);
+  return run_as_find(conf->user, &place->who, err) && locate(place, err);
 }
 
 bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_t *ret_old_pid, struct err *err) {
@@ -338,6 +299,7 @@ bool pg_place_ready(const struct pg_place_conf *conf, struct pg_place *ret, pid_
     return err_prefix(err, "cannot make the private database");
   if (!make_socket_dir(conf, &place, err) || !configure(conf, &place, err))
     return false;
+  place.is_hidden = is_hidden(&place);
   *ret = place;
   *ret_old_pid = 0;
   return true;

@@ -1,8 +1,8 @@
 /* The files of the private Postgres: where they lie, how they are made, how they are configured. Blocking: for a thread, or before the
  * loop.
  *
- *   DIR/pg              the cluster, or, when the unprivileged user cannot reach DIR, FAR/<hash of DIR>, noted in DIR/pg.location; where
- * a directory that had this path before has left one there, beside it
+ *   DIR/pg              the cluster, also where the unprivileged user cannot reach DIR; earlier versions then made it elsewhere, and noted
+ * that in DIR/pg.location
  *   DIR/pg.secret       the password of its one role, 0600
  *   DIR/pg.first        until it has been changed: the password that the template came with
  *   DIR/pg.socket       the directory of the socket while it runs
@@ -19,7 +19,6 @@ struct pg_place_conf {
   const char *dir;                 /* the service's directory; exists */
   const char *bin_dir;             /* NULL: looked for */
   const char *user;                /* when started by root; NULL: winnow, postgres or nobody */
-  const char *far_dir;             /* NULL: /var/lib/winnow/pg */
   const char *cache_dir;           /* of the template; NULL: the usual place */
   const char *run_dir;             /* NULL: /run, $XDG_RUNTIME_DIR or /tmp */
   const char *settings;            /* NULL, or further lines of postgresql.conf */
@@ -35,6 +34,7 @@ struct pg_place {
   char secret[72];
   char first_secret[72]; /* "" when it has been replaced */
   bool made_now;
+  bool is_hidden; /* its user cannot reach it by its path */
 };
 
 /* Finds, and makes what is missing; ends with a configured cluster that may be started. When an old server of this directory still runs

@@ -141,18 +141,19 @@ static NORETURN void child_main(const struct pg_private *server, int log_fd, pid
   int null = open("/dev/null", O_RDONLY);
   if (null < 0 || dup2(null, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
     _exit(127);
-  close_range(3, ~0u, 0);
   setsid(); /* a Ctrl-C at the terminal is for the service, which then stops us in order */
   umask(077);
   /* Changing the user clears the signal, so it is set after that; and the parent may have gone before. */
-  if (chdir("/") != 0 || !run_as_enter(&server->place.who) || prctl(PR_SET_PDEATHSIG, SIGQUIT) != 0 || getppid() != parent)
+  struct run_as who = server->place.who;
+  who.dir = server->place.data;
+  if (chdir("/") != 0 || !run_as_enter(&who) || prctl(PR_SET_PDEATHSIG, SIGQUIT) != 0 || getppid() != parent)
     _exit(126);
   char program[600];
   snprintf(program, sizeof program, "%s/postgres", server->place.programs.dir);
   union {
     const char *in[4];
     char *out[4]; /* exec does not write to them */
-  } args = {.in = {program, "-D", server->place.data, NULL}};
+  } args = {.in = {program, "-D", server->place.is_hidden ? SUBPROC_DIR : server->place.data, NULL}};
   execve(program, args.out, server_environment());
   _exit(127);
 }
@@ -512,8 +513,8 @@ struct pg_private *pg_private_new(struct loop *loop, struct work_pool *work, con
   server->timer = loop_timer_new(loop, on_timer, server);
   struct pg_place_conf *place = &server->conf.place;
   if ((server->timer || err_no_memory(err)) && copy_text(server, &place->dir, err) && copy_text(server, &place->bin_dir, err) &&
-      copy_text(server, &place->user, err) && copy_text(server, &place->far_dir, err) && copy_text(server, &place->cache_dir, err) &&
-      copy_text(server, &place->run_dir, err) && copy_text(server, &place->settings, err))
+      copy_text(server, &place->user, err) && copy_text(server, &place->cache_dir, err) && copy_text(server, &place->run_dir, err) &&
+      copy_text(server, &place->settings, err))
     return server;
   pg_private_free(server);
   return NULL;

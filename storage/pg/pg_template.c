@@ -46,18 +46,19 @@ static bool template_path(const struct pg_template *template, struct buf *out, s
   return buf_ok(out, err);
 }
 
-/* Runs initdb, as the database's user, into `data`, an empty directory of theirs. `pwfile` is readable by them. */
-static bool run_initdb(const struct pg_template *template, const char *data, const char *pwfile, bool sync, struct err *err) {
-  AUTO_BUF struct buf program = BUF_INIT(KIB), pw = BUF_INIT(8 * KIB), said = BUF_INIT(16 * KIB);
+/* Runs initdb, as the database's user, into `data`, an empty directory of theirs, with the password in `secret` beside it, which is theirs,
+ * too. */
+static bool run_initdb(const struct pg_template *template, const char *data, bool sync, struct err *err) {
+  AUTO_BUF struct buf program = BUF_INIT(KIB), said = BUF_INIT(16 * KIB);
+  struct run_as who = *template->who;
+  who.dir = data;
   buf_printf(&program, "%s/initdb", template->programs->dir);
-  buf_printf(&pw, "--pwfile=%s", pwfile);
-  if (!buf_ok(&program, err) || !buf_ok(&pw, err))
+  if (!buf_ok(&program, err))
     return false;
   const char *argv[] = {program.p,
-                        "--pgdata",
-                        data,
+                        "--pgdata=" SUBPROC_DIR,
+                        "--pwfile=" SUBPROC_DIR "/../secret",
                         "--username=winnow",
-                        pw.p,
                         "--auth=scram-sha-256",
                         "--encoding=UTF8",
                         "--locale=C",
@@ -66,7 +67,7 @@ static bool run_initdb(const struct pg_template *template, const char *data, con
                         sync ? NULL : "--no-sync",
                         NULL};
   static const char *const environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", NULL};
-  return subproc_run(template->who, argv, environment, INITDB_MS, template->stop, &said, err);
+  return subproc_run(&who, argv, environment, INITDB_MS, template->stop, &said, err);
 }
 
 static bool give(const char *path, const struct run_as *who, struct err *err) {
@@ -88,7 +89,7 @@ static bool make_at(const struct pg_template *template, const char *base, bool s
     return err_errno(err, errno, "cannot make the directory %s", data.p);
   const struct run_as *who = template->who;
   return give(base, who, err) && give(data.p, who, err) && file_replace(secret.p, str_of(text), 0600, err) && give(secret.p, who, err) &&
-         run_initdb(template, data.p, secret.p, sync, err);
+         run_initdb(template, data.p, sync, err);
 }
 
 static bool read_secret(const char *base, char *ret_secret, struct err *err) {
@@ -220,9 +221,10 @@ static bool copy_from(const struct pg_template *template, const char *base, cons
     return false;
   buf_printf(&from, "%s/data", base);
   buf_printf(&inner, "%s/data", outer.p);
-  struct copy copy = {buf_text(&from), buf_text(&inner)};
-  bool ok = buf_ok(&from, err) && buf_ok(&inner, err) && give(outer.p, template->who, err) &&
-            subproc_call(template->who, copy_tree, &copy, template->stop, err);
+  struct copy copy = {buf_text(&from), SUBPROC_DIR "/data"};
+  struct run_as who = *template->who;
+  who.dir = outer.p;
+  bool ok = buf_ok(&from, err) && buf_ok(&inner, err) && give(outer.p, &who, err) && subproc_call(&who, copy_tree, &copy, template->stop, err);
   if (ok && rename(inner.p, to) != 0)
     ok = err_errno(err, errno, "cannot make %s", to);
   struct err ignored;

@@ -40,7 +40,16 @@ bool run_as_find(const char *name, struct run_as *ret, struct err *err) {
   return true;
 }
 
+/* As the third descriptor, which SUBPROC_DIR names. */
+static bool hold_dir(const char *dir) {
+  enum { AT = 3 };
+  int fd = open(dir, O_PATH | O_DIRECTORY);
+  return fd >= 0 && dup2(fd, AT) == AT && close_range(AT + 1, ~0u, 0) == 0;
+}
+
 bool run_as_enter(const struct run_as *who) {
+  if (who->dir ? !hold_dir(who->dir) : close_range(3, ~0u, 0) != 0)
+    return false;
   if (!who->drop)
     return true;
   return setgroups(0, NULL) == 0 && setresgid(who->gid, who->gid, who->gid) == 0 && setresuid(who->uid, who->uid, who->uid) == 0;
@@ -59,7 +68,6 @@ static pid_t begin_child(const struct run_as *who, int in, int out, int said) {
   int null = in < 0 ? open("/dev/null", O_RDWR) : in;
   if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(said, 2) < 0)
     _exit(127);
-  close_range(3, ~0u, 0);
   umask(077);
   /* It ends with us, also when we are killed: what it makes would be in the way of the next start. After the change of the user, which
    * clears this. */

@@ -12,12 +12,16 @@ struct run_as {
   uid_t uid;
   gid_t gid;
   char name[64];
+  const char *dir; /* NULL, or what SUBPROC_DIR is in the child */
 };
+
+/* The path of run_as.dir for who cannot go there by its own, as it lies below a directory of somebody else's. */
+#define SUBPROC_DIR "/proc/self/fd/3"
 
 /* Started by root: `name`, or when NULL the first of winnow, postgres, nobody that exists. Otherwise as we are (a `name` that is not
  * ours is an error). */
 MUST_CHECK bool run_as_find(const char *name, struct run_as *ret, struct err *err);
-/* In a child, before exec: gives up root. False when it cannot (errno). */
+/* In a child, before exec: leaves nothing open but the standard three and who->dir, and gives up root. False when it cannot (errno). */
 MUST_CHECK bool run_as_enter(const struct run_as *who);
 
 /* Set by another thread: what runs is ended (TERM, then KILL), and its call fails with ERR_UNAVAILABLE. */

@@ -714,24 +714,21 @@ class OwnDatabase(unittest.TestCase):
             s.stop()
             self.assertEqual([path.name for path in s.data.iterdir() if path.name.startswith("pg.") and path.is_dir()], [])
 
-    def test_a_closed_directory_is_made_anew(self):
-        """A data directory that only root can enter, removed and made again: its database lay elsewhere, and is not in the way."""
-        if os.geteuid() != 0:
-            self.skipTest("only a service of root's has another user for its database")
-        with Service(WINNOW, start=False) as s:
-            s.home.chmod(0o700)
-            places = []
-            for i in range(3):
-                s.start()
-                places.append(pathlib.Path((s.data / "pg.location").read_text().strip()))
-                self.addCleanup(shutil.rmtree, places[-1], True)
-                self.assertIn(f"the database lies in {places[-1]}", s.log())
-                self.assertEqual(s.post("/api/v1/experiments", {"name": "x"}).status, 409 if i == 2 else 201)
-                s.stop()
-                if i == 0:
-                    shutil.rmtree(s.data)
-            self.assertNotEqual(places[0], places[1])
-            self.assertEqual(places[1], places[2])
+    def test_a_closed_directory(self):
+        """A data directory that only its owner can enter, removed and made again, with a template and without: all of it lies in it."""
+        for how in ("template", "initdb"):
+            if how == "initdb":
+                without_template(self)
+            with Service(WINNOW, start=False) as s:
+                s.home.chmod(0o700)
+                for i in range(3):
+                    s.start()
+                    self.assertEqual(s.post("/api/v1/experiments", {"name": "x"}).status, 409 if i == 2 else 201)
+                    s.kill_postgres()
+                    s.stop()
+                    self.assertEqual(((s.data / "pg" / "PG_VERSION").exists(), (s.data / "pg.location").exists()), (True, False))
+                    if i == 0:
+                        shutil.rmtree(s.data)
 
     def test_a_copy_is_still_written_to(self):
         """The service that copied the template was killed, its copier writes on."""
@@ -747,8 +744,7 @@ class OwnDatabase(unittest.TestCase):
     def half_made_and_written_to(self, ending):
         with Service(WINNOW) as s:
             s.stop()
-            far = s.data / "pg.location"
-            cluster = pathlib.Path(far.read_text().strip()) if far.exists() else s.data / "pg"
+            cluster = s.data / "pg"
             shutil.rmtree(cluster)
             half_made = cluster.with_name(cluster.name + ending)
             files = half_made / "data" / "base" / "5"

@@ -51,7 +51,6 @@ static void make(struct own *own, const char *dir, const struct pg_place_conf *m
   own->work = work_pool_new(own->loop, 1, 4, &err);
   struct pg_private_conf conf = pg_cluster_conf(dir, NULL);
   if (more) {
-    conf.place.far_dir = more->far_dir;
     conf.place.bin_dir = more->bin_dir;
     conf.place.settings = more->settings;
     if (more->cache_dir)
@@ -170,92 +169,65 @@ static void test_long_path(void **state) {
   temp_dir_remove(&dir);
 }
 
-/* A directory that the unprivileged user cannot reach. */
+/* A directory that the unprivileged user cannot reach: its database lies in it all the same, and nothing lies elsewhere. */
 static void test_closed_parent(void **state) {
   (void)state;
-  if (geteuid() != 0)
-    skip();
-  struct temp_dir closed, far_dir;
+  struct temp_dir closed;
   struct own own;
-  char note[300], near[300];
+  struct err err;
+  char near[300];
   open_dir(&closed, 0700);
-  open_dir(&far_dir, 0755);
-  struct pg_place_conf more = {.far_dir = far_dir.path};
-  start(&own, closed.path, &more);
-  snprintf(note, sizeof note, "%s/pg.location", closed.path);
   snprintf(near, sizeof near, "%s/pg", closed.path);
-  assert_true(is_there(note));
+  start(&own, closed.path, NULL);
+  assert_string_equal(pg_private_place(own.server)->data, near);
+  assert_int_equal(pg_private_place(own.server)->is_hidden, geteuid() == 0);
+  pg_cluster_sql(&own.view, "create table t (n int); insert into t values (8)");
+  pg_cluster_sql(&own.view, "checkpoint");
+  stop(&own);
+  finish(&own);
+  start(&own, closed.path, NULL);
+  assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 8);
+  stop(&own);
+  finish(&own);
+  struct pg_private_conf conf = pg_cluster_conf(closed.path, NULL);
+  assert_true(pg_place_destroy(&conf.place, &err));
   assert_false(is_there(near));
-  assert_memory_equal(pg_private_place(own.server)->data, far_dir.path, strlen(far_dir.path));
+  temp_dir_remove(&closed);
+}
+
+/* Earlier versions made it elsewhere, and noted that. */
+static void test_noted_place(void **state) {
+  (void)state;
+  struct temp_dir dir, elsewhere;
+  struct own own;
+  struct err err;
+  char note[300], near[300], far[300];
+  open_dir(&dir, 0700);
+  open_dir(&elsewhere, 0755);
+  start(&own, dir.path, NULL);
   pg_cluster_sql(&own.view, "create table t (n int); insert into t values (8)");
   stop(&own);
   finish(&own);
-  start(&own, closed.path, &more);
+  snprintf(note, sizeof note, "%s/pg.location", dir.path);
+  snprintf(near, sizeof near, "%s/pg", dir.path);
+  snprintf(far, sizeof far, "%s/cluster", elsewhere.path);
+  assert_int_equal(rename(near, far), 0);
+  assert_true(file_replace(note, str_of(far), 0600, &err));
+  start(&own, dir.path, NULL);
   assert_int_equal(pg_cluster_int(&own.view, "select n from t"), 8);
   stop(&own);
-  struct err err;
-  struct pg_private_conf conf = pg_cluster_conf(closed.path, NULL);
-  conf.place.far_dir = far_dir.path;
-  struct pg_place place;
-  char data[1100], first[300];
-  pid_t old;
-  /* It is lost; or, with the password that it would have come with, of a first start that was killed before it was there. */
-  snprintf(data, sizeof data, "%s", pg_private_place(own.server)->data);
-  snprintf(first, sizeof first, "%s/pg.first", closed.path);
   finish(&own);
-  assert_true(tree_remove(data, &err));
+  assert_false(is_there(near));
+  struct pg_private_conf conf = pg_cluster_conf(dir.path, NULL);
+  struct pg_place place;
+  pid_t old;
+  assert_true(tree_remove(far, &err));
   assert_false(pg_place_ready(&conf.place, &place, &old, &err));
   assert_int_equal(err.code, ERR_NOT_FOUND);
-  assert_true(file_replace(first, STR("a password"), 0600, &err));
-  start(&own, closed.path, &more);
-  assert_string_equal(pg_private_place(own.server)->data, data);
-  assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_tables where tablename = 't'"), 0);
-  stop(&own);
-  finish(&own);
-  AUTO_BUF struct buf where = BUF_INIT(KIB);
-  assert_true(file_read(note, &where, &err));
-  snprintf(data, sizeof data, "%s", buf_text(&where));
+  assert_int_equal(unlink(note), 0);
   assert_true(pg_place_destroy(&conf.place, &err));
-  assert_false(is_there(data));
-  assert_false(is_there(note));
-  temp_dir_remove(&closed);
-  temp_dir_remove(&far_dir);
-}
-
-/* Someone removes the directory and makes it anew: its database, which lies elsewhere, is there still, with a password that nobody knows. */
-static void test_closed_parent_made_anew(void **state) {
-  (void)state;
-  if (geteuid() != 0)
-    skip();
-  struct temp_dir closed, far_dir;
-  struct own own;
-  struct err err;
-  char data[300], first[1024];
-  open_dir(&closed, 0700);
-  open_dir(&far_dir, 0755);
-  struct pg_place_conf more = {.far_dir = far_dir.path};
-  snprintf(data, sizeof data, "%s/data", closed.path);
-  for (int i = 0; i < 2; i++) {
-    assert_true(dir_make(data, 0711, &err));
-    start(&own, data, &more);
-    assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_tables where tablename = 't'"), 0);
-    pg_cluster_sql(&own.view, "create table t (n int)");
-    if (i == 0)
-      snprintf(first, sizeof first, "%s", pg_private_place(own.server)->data);
-    else
-      assert_string_not_equal(first, pg_private_place(own.server)->data);
-    stop(&own);
-    finish(&own);
-    if (i == 0)
-      assert_true(tree_remove(data, &err));
-  }
-  assert_true(is_there(first)); /* whoever kept a copy of the directory finds it there */
-  start(&own, data, &more);
-  assert_int_equal(pg_cluster_int(&own.view, "select count(*) from pg_tables where tablename = 't'"), 1);
-  stop(&own);
-  finish(&own);
-  temp_dir_remove(&closed);
-  temp_dir_remove(&far_dir);
+  temp_dir_remove(&dir);
+  temp_dir_remove(&elsewhere);
 }
 
 static void test_dies_and_comes_back(void **state) {
@@ -484,7 +456,7 @@ int main(void) {
       cmocka_unit_test(test_wrong_password_is_refused),
       cmocka_unit_test(test_long_path),
       cmocka_unit_test(test_closed_parent),
-      cmocka_unit_test(test_closed_parent_made_anew),
+      cmocka_unit_test(test_noted_place),
       cmocka_unit_test(test_dies_and_comes_back),
       cmocka_unit_test(test_dies_with_its_parent),
       cmocka_unit_test(test_old_server_is_never_reaped),
