@@ -107,7 +107,8 @@ static bool keys_of(struct cli *cli, const char *id, const char *flag, json_t *k
         return err_set(err, ERR_INVALID, "--%s is no UTF-8", flag);
     return true;
   }
-  if (!metrics_of(cli, id, args_i64(&cli->args, "limit", METRICS_DEFAULT), &items, NULL, err))
+  int64_t limit = args_given(&cli->args, "limit") ? args_i64(&cli->args, "limit", 0) : 0; /* all, unless fewer are asked for */
+  if (!metrics_of(cli, id, limit, &items, NULL, err))
     return false;
   for (size_t i = 0; i < json_array_size(items); i++)
     if (json_array_append(keys, json_object_get(json_array_get(items, i), "key")) != 0)
@@ -115,10 +116,20 @@ static bool keys_of(struct cli *cli, const char *id, const char *flag, json_t *k
   return true;
 }
 
+/* What makes one document of lines of JSON. */
+struct frame {
+  const char *first, *next, *end, *none; /* before the first line, before each further one, behind the last, and without lines */
+};
+
+static const struct frame json_frame = {"{\n  \"items\": [\n    ", ",\n    ", "\n  ],\n  \"next\": null\n}\n", "{\n  \"items\": [],\n  \"next\": null\n}\n"};
+static const struct frame yaml_frame = {"items:\n  - ", "\n  - ", "\nnext: null\n", "items: []\nnext: null\n"};
+
 struct points_sink {
   struct cli *cli;
-  bool in_title;   /* of CSV, which was written before */
-  bool for_people; /* lines of JSON become lines of a table, as they come */
+  bool in_title;             /* of CSV, which was written before */
+  bool for_people;           /* lines of JSON become lines of a table, as they come */
+  const struct frame *frame; /* or of one document; NULL: they stay lines */
+  bool in_line;
   bool many;       /* metrics, so each line says which */
   struct buf line; /* not whole yet */
   uint64_t lines;
@@ -160,10 +171,29 @@ static bool pass_table(struct points_sink *sink, struct str bytes, struct err *e
   return buf_ok(&out, err) && output_bytes(&sink->cli->output, buf_str(&out), err);
 }
 
+static bool pass_framed(struct points_sink *sink, struct str bytes, struct err *err) {
+  AUTO_BUF struct buf out = BUF_INIT(16 * MIB);
+  while (bytes.n) {
+    size_t end = str_find(bytes, '\n');
+    if (!sink->in_line)
+      buf_puts(&out, sink->lines++ ? sink->frame->next : sink->frame->first);
+    buf_add_str(&out, str_slice(bytes, 0, end == SIZE_MAX ? bytes.n : end));
+    sink->in_line = end == SIZE_MAX;
+    bytes = str_slice(bytes, sink->in_line ? bytes.n : end + 1, bytes.n);
+  }
+  return buf_ok(&out, err) && output_filtered(&sink->cli->output, &sink->filter, buf_str(&out), err);
+}
+
+static bool end_frame(struct points_sink *sink, struct err *err) {
+  return !sink->frame || output_bytes(&sink->cli->output, str_of(sink->lines ? sink->frame->end : sink->frame->none), err);
+}
+
 static bool pass_bytes(void *ctx, struct str bytes, struct err *err) {
   struct points_sink *sink = ctx;
   if (sink->for_people)
     return pass_table(sink, bytes, err);
+  if (sink->frame)
+    return pass_framed(sink, bytes, err);
   if (sink->in_title) {
     size_t end = str_find(bytes, '\n');
     if (end == SIZE_MAX)
@@ -198,13 +228,18 @@ static int raw_points(struct cli *cli, const char *id, const char *flag) {
   AUTO_JSON json_t *keys = json_array();
   bool csv = cli->output.format == OUTPUT_CSV, for_people = output_for_people(&cli->output);
   bool as_table = for_people && !args_bool(&cli->args, "raw");
+  if (cli->output.format == OUTPUT_NAME)
+    return cli_usage(cli, "-o csv and -o jsonl are", "points have no names to show");
   if (keys ? !keys_of(cli, id, flag, keys, &err) : !err_no_memory(&err))
     return cli_fail(cli, &err);
   struct points_sink sink = {.cli = cli, .for_people = as_table, .many = json_array_size(keys) > 1, .line = BUF_INIT(64 * KIB)};
+  if (cli->output.format == OUTPUT_JSON || cli->output.format == OUTPUT_YAML)
+    sink.frame = cli->output.format == OUTPUT_JSON ? &json_frame : &yaml_frame;
   bool ok = true;
   for (size_t from = 0; ok && from < json_array_size(keys); from += KEYS_AT_ONCE)
     ok = raw_part(&sink, id, keys, from, csv || (for_people && !as_table), &err);
   buf_release(&sink.line);
+  ok = ok && end_frame(&sink, &err);
   if (ok && !json_array_size(keys))
     output_say(&cli->output, "%s", metric_view.none);
   else if (ok && as_table && !sink.lines)
@@ -509,7 +544,7 @@ static const struct flag_row metrics_flags[] = {
      .repeatable = true,
      .help = "every point of this metric, line by line; -o csv and -o jsonl for a program"},
     {.name = "buckets", .type = FLAG_INT, .value_name = "N", .default_text = "40", .help = "how many buckets a history has"},
-    {.name = "raw", .type = FLAG_BOOL, .help = "every point, as CSV (or JSON with -o json)"},
+    {.name = "raw", .type = FLAG_BOOL, .help = "every point, as CSV (or as -o says)"},
     ROW_FLAG_LIMIT("200"),
 };
 static const struct flag_row list_flags[] = {ROW_FLAG_LIMIT("200"), ROW_FLAG_WATCH};

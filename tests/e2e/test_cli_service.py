@@ -220,8 +220,17 @@ class Runs(Case):
         self.post(f"/runs/{self.b}/metrics", {"points": [{"key": f"many {i}", "value": i, "step": 0} for i in range(130)]})
         points = list(csv.DictReader(io.StringIO(self.out("run", "metrics", self.b, "--raw"))))  # more than fit into one request
         self.assertEqual((len(points), len({point["key"] for point in points}), {point["run"] for point in points}), (161, 133, {self.b}))
-        lines = self.out("run", "metrics", self.a, "--raw", "-k", "loss", "-o", "json").splitlines()
-        self.assertEqual([json.loads(line)["step"] for line in lines], list(range(20)))
+        self.post(f"/runs/{self.b}/metrics", {"points": [{"key": f"more {i}", "value": i, "step": 0} for i in range(130)]})
+        for count, words in ((291, ()), (291, ("-n", "0")), (2, ("-n", "2", "-k", "more 1", "-k", "more 2"))):  # more than an overview shows
+            self.assertEqual(len(self.out("run", "metrics", self.b, "--raw", *words, "-o", "jsonl").splitlines()), count, words)
+        for words in ((), ("-k", "loss"), ("-k", "nothing")):
+            lines = [json.loads(line) for line in self.out("run", "metrics", self.a, "--raw", *words, "-o", "jsonl").splitlines()]
+            self.assertEqual(len(lines), {(): 31, ("-k", "loss"): 20}.get(words, 0))
+            self.assertEqual(self.json("run", "metrics", self.a, "--raw", *words), {"items": lines, "next": None})
+            head, *items, end = self.out("run", "metrics", self.a, "--raw", *words, "-o", "yaml").splitlines()
+            self.assertEqual((head, end), ("items:" if lines else "items: []", "next: null"))
+            self.assertEqual([json.loads(item.removeprefix("  - ")) for item in items], lines)
+        self.fails(2, "points have no names", "run", "metrics", self.a, "--raw", "-o", "name")
         history = self.out("run", "metrics", self.a, "--history", "loss").splitlines()
         self.assertEqual(history[0].split(), ["STEP", "TIME", "VALUE"])
         self.assertEqual((len(history), history[1].split()[::2], history[-1].split()[::2]), (21, ["0", "1"], ["19", "0.05"]))
