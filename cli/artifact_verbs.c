@@ -9,7 +9,7 @@
 #include "cli/verbs.h"
 #include "tracker/names.h"
 
-enum { MAX_LOCAL_DEPTH = 32 };
+enum { MAX_LOCAL_DEPTH = 57 }; /* with the run's address, what the service takes */
 
 static const struct column columns[] = {
     {"PATH", "path", COLUMN_TEXT, false, NULL},       {"SIZE", "size", COLUMN_SIZE, false, NULL},
@@ -39,30 +39,25 @@ static int ls_run(struct cli *cli) {
   return cli_show_list(cli, buf_text(&path), NULL, &artifact_view);
 }
 
-/* The directory above says what is in it; a listing of a file is empty, as is one of nothing. */
 bool artifact_find(struct cli *cli, const char *id, const char *wanted, bool *ret_is_directory, json_t **ret_item, struct err *err) {
-  AUTO_BUF struct buf path = BUF_INIT(16 * KIB), above = BUF_INIT(16 * KIB);
-  AUTO_JSON json_t *items = NULL;
+  AUTO_BUF struct buf path = BUF_INIT(16 * KIB);
+  AUTO_JSON json_t *item = NULL;
   struct str name = str_of(wanted);
   while (name.n > 1 && name.p[name.n - 1] == '/')
     name.n--;
-  const char *slash = memrchr(name.p, '/', name.n);
   path_format(&path, "/runs/{}/artifacts", id);
-  buf_add(&above, name.p, slash ? (size_t)(slash - name.p) : 0);
-  path_query(&path, "path", above.n ? buf_text(&above) : NULL);
-  if (!buf_ok(&above, err) || !buf_ok(&path, err) || !cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, err))
+  if (!buf_ok(&path, err))
     return false;
-  for (size_t i = 0; i < json_array_size(items); i++) {
-    json_t *item = json_array_get(items, i);
-    if (!str_eq(json_str(json_object_get(item, "path")), name))
-      continue;
-    *ret_is_directory = json_is_true(json_object_get(item, "is_dir"));
-    if (ret_item)
-      *ret_item = json_incref(item);
-    return true;
+  if (!listing_find(cli, buf_text(&path), name, &item, err)) {
+    if (err->code != ERR_NOT_FOUND)
+      return false;
+    err_set(err, ERR_NOT_FOUND, "the run has no file '%.200s'", wanted);
+    return err_hint(err, "winnow artifact ls %s lists them", id);
   }
-  err_set(err, ERR_NOT_FOUND, "the run has no file '%.200s'", wanted);
-  return err_hint(err, "winnow artifact ls %s lists them", id);
+  *ret_is_directory = json_is_true(json_object_get(item, "is_dir"));
+  if (ret_item)
+    *ret_item = json_incref(item);
+  return true;
 }
 
 /* ---- get ---- */
@@ -106,28 +101,32 @@ static bool look_up(struct cli *cli, const char *id, struct wanted *wanted, stru
 
 static int get_one(struct cli *cli, const char *id, const struct wanted *wanted, const char *target) {
   struct err err;
-  AUTO_BUF struct buf path = BUF_INIT(32 * KIB);
-  int64_t bytes;
+  AUTO_BUF struct buf path = BUF_INIT(32 * KIB), list = BUF_INIT(KIB);
   bool to_stdout = strcmp(target, "-") == 0;
   path_format(&path, "/api/v1/runs/{}/artifacts/{/}", id, wanted->path);
-  bool ok = to_stdout ? download_to(cli, buf_text(&path), wanted->path, str_of(wanted->sha256), STDOUT_FILENO, &bytes, &err)
-                      : download_file(cli, buf_text(&path), base_name(wanted->path), wanted->sha256, target, &bytes, &err);
-  if (!ok)
+  path_format(&list, "/runs/{}/artifacts", id);
+  struct file_download file = {.path = buf_text(&path),
+                               .list_path = buf_text(&list),
+                               .listed = str_of(wanted->path),
+                               .name = str_of(base_name(wanted->path)),
+                               .what = wanted->path};
+  snprintf(file.sha256, sizeof file.sha256, "%s", wanted->sha256);
+  if (!(to_stdout ? download_to_stdout(cli, &file, &err) : download_file(cli, &file, target, &err)))
     return cli_fail(cli, &err);
-  return to_stdout ? EXIT_OK : report_files(cli, 1, bytes, target);
+  return to_stdout ? EXIT_OK : report_files(cli, 1, file.bytes, target);
 }
 
 static int get_tree(struct cli *cli, const char *id, const char *wanted, const char *target) {
   struct err err;
   AUTO_BUF struct buf list = BUF_INIT(KIB), file = BUF_INIT(KIB);
-  size_t files;
-  int64_t bytes;
+  struct tree_got got;
   path_format(&list, "/runs/{}/artifacts", id);
   path_format(&file, "/api/v1/runs/{}/artifacts/", id);
   struct tree_download tree = {buf_text(&list), buf_text(&file), wanted, target};
-  if (!download_tree(cli, &tree, &files, &bytes, &err))
+  if (!download_tree(cli, &tree, &got, &err))
     return cli_fail(cli, &err);
-  return report_files(cli, files, bytes, target);
+  int code = report_files(cli, got.files, got.bytes, target);
+  return got.gone ? EXIT_PARTIAL : code;
 }
 
 static int get_run(struct cli *cli) {
@@ -186,7 +185,7 @@ static bool put_entry(struct upload *upload, int directory, const char *entry, c
 
 static bool put_directory(struct upload *upload, int fd, const char *name, int depth, struct err *err) {
   if (depth > MAX_LOCAL_DEPTH)
-    return err_set(err, ERR_TOO_LARGE, "%s lies deeper than %d directories", name, MAX_LOCAL_DEPTH);
+    return err_set(err, ERR_TOO_LARGE, "%s lies deeper than %d directories", name, MAX_LOCAL_DEPTH) || refuse(upload, err);
   struct dirent **entries = NULL;
   int count = scandirat(fd, ".", &entries, NULL, alphasort);
   if (count < 0)
@@ -223,7 +222,10 @@ static bool put_entry(struct upload *upload, int directory, const char *entry, c
     return put_directory(upload, fd, name, depth, err);
   if (depth && !S_ISREG(st.st_mode))
     return leave_out(upload, name, "no plain file");
-  return name_fits(name, err) ? put_file(upload, fd, name, err) : depth && refuse(upload, err);
+  if (name_fits(name, err) && put_file(upload, fd, name, err))
+    return true;
+  bool is_of_this_one = err->code == ERR_INVALID || err->code == ERR_CONFLICT; /* the others may be stored all the same */
+  return depth && is_of_this_one && refuse(upload, err);
 }
 
 /* "plots/" is a directory that the file goes into, as it is for cp. */
@@ -291,8 +293,9 @@ static const struct verb rows[] = {
         .aliases = "download",
         .summary = "fetch files of a run",
         .help =
-            "A file, a directory, or without PATH all of them. Every file is compared with its SHA-256 and appears whole or not at all. A name that "
-            "would leave the target directory is refused, and nothing is written through a symbolic link.",
+            "A file, a directory, or without PATH all of them. Every file is compared with its SHA-256 and appears whole or not at all. A file that is "
+            "replaced meanwhile is the new one; one that is removed is told and left out. A name that would leave the target directory is refused, and "
+            "nothing is written through a symbolic link.",
         .examples = {{"winnow artifact get @best model --to best-model", "a directory"},
                      {"winnow artifact get @best config.json --to -", "one file, to standard output"}},
         FLAGS(get_flags),
@@ -306,7 +309,8 @@ static const struct verb rows[] = {
         .summary = "store a file or a directory with a run",
         .help =
             "PATH is its name there (its own when not said), or with a / at its end the directory that it goes into. The digest that the service "
-            "answers is compared. Of a directory links are left out; what cannot be read, or stored under its name, is told, and the rest is stored.",
+            "answers is compared. Of a directory links are left out; what cannot be read, or stored under its name, or is changed meanwhile, is told, "
+            "and the rest is stored.",
         .examples = {{"winnow artifact put @latest weights.npz", "a file"},
                      {"winnow artifact put @latest plots figures/today", "a directory, elsewhere"}},
         .words = {{"RUN", WORD_RUN}, {"FILE", WORD_FILE}, {"PATH", WORD_TEXT, .optional = true}},

@@ -414,10 +414,16 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx) {
 static size_t on_need_body(char *out, size_t size, size_t count, void *ctx) {
   struct transfer *t = ctx;
   t->heard_us = clock_mono_us(t->client->config.clock);
+  int64_t left = MAX_OF(t->request->body_size - t->moved, 0); /* a file that grows is sent as long as it was said to be */
   ssize_t n;
   do
-    n = read(t->request->body_fd, out, size * count);
+    n = read(t->request->body_fd, out, (size_t)MIN_OF((int64_t)(size * count), left));
   while (n < 0 && errno == EINTR);
+  if (n == 0 && left > 0) {
+    err_set(t->err, ERR_CONFLICT, "what is sent ends before its %lld bytes", (long long)t->request->body_size);
+    t->failed = true;
+    return CURL_READFUNC_ABORT;
+  }
   if (n < 0) {
     err_errno(t->err, errno, "cannot read what is sent");
     t->failed = true;

@@ -203,19 +203,18 @@ static int download_run(struct cli *cli) {
   struct err err;
   struct model_ref ref;
   AUTO_BUF struct buf list = BUF_INIT(16 * KIB), file = BUF_INIT(16 * KIB), size = BUF_INIT(64);
-  size_t files;
-  int64_t bytes;
+  struct tree_got got;
   if (!resolve_model_version(cli, args_word(&cli->args, 0), &ref, &err))
     return cli_fail(cli, &err);
   path_format(&list, "/models/{}/versions/{}/files", ref.name, ref.version);
   path_format(&file, "/api/v1/models/{}/versions/{}/files/", ref.name, ref.version);
   struct tree_download tree = {buf_text(&list), buf_text(&file), NULL, args_text(&cli->args, "to")};
-  if (!buf_ok(&list, &err) || !buf_ok(&file, &err) || !download_tree(cli, &tree, &files, &bytes, &err))
+  if (!buf_ok(&list, &err) || !buf_ok(&file, &err) || !download_tree(cli, &tree, &got, &err))
     return cli_fail(cli, &err);
-  encode_size(&size, (double)bytes);
-  output_say(&cli->output, "%s/%s: %zu %s, %s, in %s", ref.name, ref.version, files, files == 1 ? "file" : "files", buf_text(&size),
+  encode_size(&size, (double)got.bytes);
+  output_say(&cli->output, "%s/%s: %zu %s, %s, in %s", ref.name, ref.version, got.files, got.files == 1 ? "file" : "files", buf_text(&size),
              tree.target);
-  return cli_done(cli, is_complete(cli, &ref, bytes, &err), &err);
+  return cli_done(cli, is_complete(cli, &ref, got.bytes, &err), &err);
 }
 
 static const struct column verify_columns[] = {

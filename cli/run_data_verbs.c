@@ -121,7 +121,8 @@ struct frame {
   const char *first, *next, *end, *none; /* before the first line, before each further one, behind the last, and without lines */
 };
 
-static const struct frame json_frame = {"{\n  \"items\": [\n    ", ",\n    ", "\n  ],\n  \"next\": null\n}\n", "{\n  \"items\": [],\n  \"next\": null\n}\n"};
+static const struct frame json_frame = {"{\n  \"items\": [\n    ", ",\n    ", "\n  ],\n  \"next\": null\n}\n",
+                                        "{\n  \"items\": [],\n  \"next\": null\n}\n"};
 static const struct frame yaml_frame = {"items:\n  - ", "\n  - ", "\nnext: null\n", "items: []\nnext: null\n"};
 
 struct points_sink {

@@ -8,7 +8,7 @@
 #include "cli/verbs.h"
 #include "storage/digest.h"
 
-enum { MAX_DEPTH = 32, MAX_NAME = 4096, MAX_FILES = 200000, MAX_LISTINGS = 20000, PIECE = 256 * 1024 };
+enum { MAX_DEPTH = 64 /* as the service's addresses */, MAX_NAME = 4096, MAX_FILES = 200000, MAX_LISTINGS = 20000, PIECE = 256 * 1024 };
 
 /* ---- progress ---- */
 
@@ -58,12 +58,12 @@ static bool on_piece(void *ctx, struct str bytes, struct err *err) {
   return fd_write_all(download->fd, bytes.p, bytes.n, err);
 }
 
-static bool check_arrived(const char *name, const char *sha256, struct str said, struct err *err) {
-  return !said.n || str_is(said, sha256) ||
-         err_set(err, ERR_IO, "'%s' arrived damaged: its SHA-256 is %s, not %.*s", name, sha256, STR_ARG(str_slice(said, 0, 64)));
+static bool damaged(const char *name, const char *sha256, struct str said, struct err *err) {
+  return err_set(err, ERR_IO, "'%s' arrived damaged: its SHA-256 is %s, not %.*s", name, sha256, STR_ARG(str_slice(said, 0, 64)));
 }
 
-bool download_to(struct cli *cli, const char *path, const char *name, struct str sha256, int fd, int64_t *ret_bytes, struct err *err) {
+static bool download_to(struct cli *cli, const char *path, const char *name, int fd, int64_t *ret_bytes, char ret_sha256[65],
+                        struct err *err) {
   AUTO_REPLY struct client_reply reply;
   client_reply_init(&reply);
   struct client *client = cli_client(cli, err);
@@ -74,11 +74,63 @@ bool download_to(struct cli *cli, const char *path, const char *name, struct str
   struct client_request request = {
       .method = "GET", .path = path, .body_fd = -1, .accept = "*/*", .sink = on_piece, .tick = on_progress, .ctx = &download};
   bool ok = client_call(client, &request, &reply, err);
-  char arrived[65];
-  digest_end(digest, arrived);
+  digest_end(digest, ret_sha256);
   cli_progress_end(cli);
   *ret_bytes = download.bytes;
-  return ok && check_arrived(name, arrived, str_of(reply.sha256), err) && check_arrived(name, arrived, sha256, err);
+  struct str said = str_of(reply.sha256);
+  return ok && (!said.n || str_is(said, ret_sha256) || damaged(name, ret_sha256, said, err));
+}
+
+/* The directory above says what is in it; a listing of a file is empty, as is one of nothing. */
+bool listing_find(struct cli *cli, const char *list_path, struct str name, json_t **ret_item, struct err *err) {
+  AUTO_BUF struct buf path = BUF_INIT(32 * KIB), above = BUF_INIT(16 * KIB);
+  AUTO_JSON json_t *items = NULL;
+  const char *slash = name.n ? memrchr(name.p, '/', name.n) : NULL;
+  buf_puts(&path, list_path);
+  buf_add(&above, name.p, slash ? (size_t)(slash - name.p) : 0);
+  path_query(&path, "path", above.n ? buf_text(&above) : NULL);
+  if (!buf_ok(&above, err) || !buf_ok(&path, err) || !cli_list(cli, buf_text(&path), NULL, 0, &items, NULL, err))
+    return false;
+  for (size_t i = 0; i < json_array_size(items); i++) {
+    json_t *item = json_array_get(items, i);
+    if (!str_eq(json_str(json_object_get(item, "path")), name))
+      continue;
+    *ret_item = json_incref(item);
+    return true;
+  }
+  return err_set(err, ERR_NOT_FOUND, "the file '%.*s' is gone", STR_ARG(str_slice(name, 0, 200)));
+}
+
+/* Another file than was listed: replaced meanwhile, if the listing says by now what arrived; it says so a little later than the file is
+ * there. `ret_again`: it was replaced once more, so the one that is there now is to be fetched; `sha256` is what it has. */
+static bool was_replaced(struct cli *cli, struct file_download *file, const char *arrived, bool *ret_again, struct err *err) {
+  enum { LOOKS = 5, WAIT_MS = 100 };
+  char was[65];
+  snprintf(was, sizeof was, "%s", file->sha256);
+  *ret_again = false;
+  for (int64_t look = 0; look < LOOKS; look++) {
+    AUTO_JSON json_t *item = NULL;
+    struct client *client = cli_client(cli, err);
+    if (!client || (look && !client_sleep(client, look * WAIT_MS, err)) || !listing_find(cli, file->list_path, file->listed, &item, err))
+      return false;
+    snprintf(file->sha256, sizeof file->sha256, "%.*s", STR_ARG(json_str(json_object_get(item, "sha256"))));
+    if (!file->sha256[0] || strcmp(file->sha256, arrived) == 0)
+      return true;
+  }
+  *ret_again = strcmp(file->sha256, was) != 0;
+  return damaged(file->what, arrived, str_of(was), err);
+}
+
+static bool fetch_once(struct cli *cli, struct file_download *file, int fd, bool *ret_again, struct err *err) {
+  char arrived[65];
+  *ret_again = false;
+  return download_to(cli, file->path, file->what, fd, &file->bytes, arrived, err) &&
+         (!file->sha256[0] || strcmp(arrived, file->sha256) == 0 || was_replaced(cli, file, arrived, ret_again, err));
+}
+
+bool download_to_stdout(struct cli *cli, struct file_download *file, struct err *err) {
+  bool ignored;
+  return fetch_once(cli, file, STDOUT_FILENO, &ignored, err);
 }
 
 /* ---- names ---- */
@@ -138,21 +190,15 @@ static bool refuse_link(int parent, const char *base, struct err *err) {
   return err_hint(err, "nothing is written through links; move it away first");
 }
 
-struct file_download {
-  struct cli *cli;
-  const char *path; /* of the request */
-  struct str name;  /* beneath the target; checked */
-  struct str sha256;
-  int64_t bytes;
-};
-
-static bool write_beside(struct file_download *file, int parent, const char *base, struct err *err) {
+static bool write_beside(struct cli *cli, struct file_download *file, int parent, const char *base, bool *ret_again, struct err *err) {
   char temporary[64];
-  snprintf(temporary, sizeof temporary, ".winnow-%016llx", (unsigned long long)rng_u64(&file->cli->rng));
+  snprintf(temporary, sizeof temporary, ".winnow-%016llx", (unsigned long long)rng_u64(&cli->rng));
+  *ret_again = false;
   AUTO_FD int fd = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (fd < 0)
     return err_errno(err, errno, "cannot write beside '%s'", base);
-  bool ok = download_to(file->cli, file->path, base, file->sha256, fd, &file->bytes, err) && fd_sync(fd, err);
+  file->what = base;
+  bool ok = fetch_once(cli, file, fd, ret_again, err) && fd_sync(fd, err);
   if (ok && renameat(parent, temporary, parent, base) != 0)
     ok = err_errno(err, errno, "cannot name '%s'", base);
   if (!ok)
@@ -160,7 +206,8 @@ static bool write_beside(struct file_download *file, int parent, const char *bas
   return ok;
 }
 
-static bool fetch_file(struct file_download *file, int root, struct err *err) {
+static bool fetch_file(struct cli *cli, struct file_download *file, int root, struct err *err) {
+  enum { TRIES = 4 };
   struct str base;
   if (!artifact_name_is_safe(file->name))
     return unsafe(file->name, err);
@@ -169,7 +216,10 @@ static bool fetch_file(struct file_download *file, int root, struct err *err) {
     return false;
   char base_text[256];
   snprintf(base_text, sizeof base_text, "%.*s", STR_ARG(base));
-  return refuse_link(parent, base_text, err) && write_beside(file, parent, base_text, err);
+  bool ok = refuse_link(parent, base_text, err), again = ok;
+  for (int i = 0; i < TRIES && again; i++)
+    ok = write_beside(cli, file, parent, base_text, &again, err);
+  return ok;
 }
 
 /* ---- trees ---- */
@@ -178,7 +228,7 @@ struct tree_walk {
   struct cli *cli;
   const struct tree_download *tree;
   int root;
-  size_t files, listings;
+  size_t files, gone, listings;
   int64_t bytes;
 };
 
@@ -189,6 +239,15 @@ static struct str stripped(const struct tree_download *tree, struct str name) {
   return name;
 }
 
+/* What was removed since it was listed keeps the rest from nobody. */
+static bool is_gone(struct tree_walk *walk, struct str name, const struct err *err) {
+  if (err->code != ERR_NOT_FOUND)
+    return false;
+  output_say(&walk->cli->output, "%.*s was removed meanwhile and is left out", STR_ARG(name));
+  walk->gone++;
+  return true;
+}
+
 static bool fetch_item(struct tree_walk *walk, const json_t *item, struct err *err) {
   AUTO_BUF struct buf path = BUF_INIT(32 * KIB);
   struct str name = json_str(json_object_get(item, "path"));
@@ -196,9 +255,13 @@ static bool fetch_item(struct tree_walk *walk, const json_t *item, struct err *e
     return unsafe(name, err);
   buf_puts(&path, walk->tree->file_path);
   path_escape(&path, name, true);
-  struct file_download file = {walk->cli, buf_text(&path), stripped(walk->tree, name), json_str(json_object_get(item, "sha256")), 0};
-  if (!buf_ok(&path, err) || !fetch_file(&file, walk->root, err))
+  struct file_download file = {
+      .path = buf_text(&path), .list_path = walk->tree->list_path, .listed = name, .name = stripped(walk->tree, name)};
+  snprintf(file.sha256, sizeof file.sha256, "%.*s", STR_ARG(json_str(json_object_get(item, "sha256"))));
+  if (!buf_ok(&path, err))
     return false;
+  if (!fetch_file(walk->cli, &file, walk->root, err))
+    return is_gone(walk, name, err);
   if (++walk->files > MAX_FILES)
     return err_set(err, ERR_TOO_LARGE, "more than %d files", MAX_FILES);
   walk->bytes += file.bytes;
@@ -243,7 +306,7 @@ static bool walk_tree(struct tree_walk *walk, const char *directory, int depth, 
   return true;
 }
 
-bool download_tree(struct cli *cli, const struct tree_download *tree, size_t *ret_files, int64_t *ret_bytes, struct err *err) {
+bool download_tree(struct cli *cli, const struct tree_download *tree, struct tree_got *ret, struct err *err) {
   if (!dir_make(tree->target, 0777, err))
     return false;
   AUTO_FD int root = open(tree->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -252,33 +315,28 @@ bool download_tree(struct cli *cli, const struct tree_download *tree, size_t *re
   struct tree_walk walk = {.cli = cli, .tree = tree, .root = root};
   if (!walk_tree(&walk, tree->strip, 0, err))
     return false;
-  *ret_files = walk.files;
-  *ret_bytes = walk.bytes;
+  *ret = (struct tree_got){walk.files, walk.gone, walk.bytes};
   return true;
 }
 
-bool download_file(struct cli *cli, const char *path, const char *name, const char *sha256, const char *target, int64_t *ret_bytes,
-                   struct err *err) {
+bool download_file(struct cli *cli, struct file_download *file, const char *target, struct err *err) {
   if (!dir_make(target, 0777, err))
     return false;
   AUTO_FD int root = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (root < 0)
     return err_errno(err, errno, "cannot open %s", target);
-  struct file_download file = {cli, path, str_of(name), str_of(sha256), 0};
-  if (!fetch_file(&file, root, err))
-    return false;
-  *ret_bytes = file.bytes;
-  return true;
+  return fetch_file(cli, file, root, err);
 }
 
 /* ---- up ---- */
 
-static bool hash_file(int fd, const char *name, char ret[65], struct err *err) {
+/* Of the first `size` bytes: a log that grows is stored as it is now. */
+static bool hash_file(int fd, const char *name, int64_t size, char ret[65], struct err *err) {
   struct digest *digest = digest_new();
   AUTO_FREE char *piece = mem_alloc(PIECE);
   bool ok = (digest && piece) || err_no_memory(err);
-  for (ssize_t n = 1; ok && n != 0;) {
-    n = read(fd, piece, PIECE);
+  for (ssize_t n = 1; ok && n != 0 && size > 0; size -= MAX_OF(n, 0)) {
+    n = read(fd, piece, (size_t)MIN_OF((int64_t)PIECE, size));
     if (n > 0)
       digest_add(digest, str_n(piece, (size_t)n));
     ok = n >= 0 || errno == EINTR || err_errno(err, errno, "cannot read %s", name);
@@ -288,7 +346,18 @@ static bool hash_file(int fd, const char *name, char ret[65], struct err *err) {
   return ok && (lseek(fd, 0, SEEK_SET) == 0 || err_errno(err, errno, "cannot read %s again", name));
 }
 
-static bool check_stored(const struct client_reply *reply, const char *name, const char *sha256, struct err *err) {
+static bool is_changed(int fd, const struct stat *was) {
+  struct stat now;
+  return fstat(fd, &now) == 0 &&
+         (now.st_size != was->st_size || now.st_mtim.tv_sec != was->st_mtim.tv_sec || now.st_mtim.tv_nsec != was->st_mtim.tv_nsec);
+}
+
+static bool has_changed(const char *name, struct err *err) {
+  err_set(err, ERR_CONFLICT, "%s was changed while it was stored", name);
+  return err_hint(err, "store it again when nobody writes to it");
+}
+
+static bool check_stored(const struct client_reply *reply, const char *name, const char *sha256, bool changed, struct err *err) {
   AUTO_JSON json_t *stored = NULL;
   struct err ignored; /* an answer without a digest proves nothing either way */
   const char *said = reply->sha256;
@@ -296,6 +365,8 @@ static bool check_stored(const struct client_reply *reply, const char *name, con
     said = json_string_value(json_object_get(stored, "sha256"));
   if (!said || !said[0] || strcmp(said, sha256) == 0)
     return true;
+  if (changed)
+    return has_changed(name, err);
   return err_set(err, ERR_IO, "%s arrived damaged at the service: its SHA-256 is %.64s, not %s", name, said, sha256);
 }
 
@@ -311,7 +382,7 @@ bool upload_file(struct cli *cli, int fd, const char *name, const char *path, in
     return err_errno(err, errno, "cannot examine %s", name);
   if (!S_ISREG(st.st_mode))
     return err_set(err, ERR_INVALID, "%s is no plain file", name);
-  if (!hash_file(fd, name, sha256, err))
+  if (!hash_file(fd, name, st.st_size, sha256, err))
     return false;
   struct progress progress = {cli, name, clock_mono_us(cli->clock)};
   struct client_request request = {.method = "PUT",
@@ -321,7 +392,10 @@ bool upload_file(struct cli *cli, int fd, const char *name, const char *path, in
                                    .body_size = st.st_size,
                                    .tick = on_progress,
                                    .ctx = &progress};
-  bool ok = client_call(client, &request, &reply, err) && check_stored(&reply, name, sha256, err);
+  bool ok = client_call(client, &request, &reply, err);
+  if (!ok && err->code == ERR_CONFLICT && is_changed(fd, &st)) /* it ended before all of it was sent */
+    has_changed(name, err);
+  ok = ok && check_stored(&reply, name, sha256, is_changed(fd, &st), err);
   cli_progress_end(cli);
   if (ok)
     *ret_bytes = st.st_size;

@@ -48,10 +48,6 @@ MUST_CHECK bool logs_show(struct cli *cli, const struct log_request *request, st
 void logs_last_words(struct cli *cli, const char *run_id);
 /* The same of a run as the service shows it, if it is a job that failed. */
 void run_last_words(struct cli *cli, const json_t *run);
-/* One file of the service to a descriptor, with progress. What arrived is compared with `sha256` (empty: not known) and with what the service
- * says of it. */
-MUST_CHECK bool download_to(struct cli *cli, const char *path, const char *name, struct str sha256, int fd, int64_t *ret_bytes,
-                            struct err *err);
 /* A tree of artifacts (`list_path` lists it, `file_path` + name reads one) into a directory: names are checked, nothing is written
  * outside `target`, links are refused, every file appears whole or not at all. */
 struct tree_download {
@@ -60,7 +56,11 @@ struct tree_download {
   const char *strip;     /* taken off the front of every name; NULL: nothing */
   const char *target;
 };
-MUST_CHECK bool download_tree(struct cli *cli, const struct tree_download *tree, size_t *ret_files, int64_t *ret_bytes, struct err *err);
+struct tree_got {
+  size_t files, gone; /* gone: removed since they were listed, and told to people */
+  int64_t bytes;
+};
+MUST_CHECK bool download_tree(struct cli *cli, const struct tree_download *tree, struct tree_got *ret, struct err *err);
 /* Of a trial in the order of its sweep's file, of other runs by name. */
 MUST_CHECK json_t *run_params(const json_t *run, struct err *err);
 /* What lies at `wanted` among the files of a run; ERR_NOT_FOUND when nothing does. `ret_item` (may be NULL): as listed, a new reference. */

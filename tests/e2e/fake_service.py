@@ -75,6 +75,8 @@ class Service:
         self.files = {"config.json": b'{"a": 1}', "model/weights.npz": os.urandom(200000), "model/sub/deep.txt": b"deep\n"}
         self.listing = None  # replaces the listing of artifacts
         self.damage = False
+        self.meanwhile = {}  # name of a file: what it becomes each time that somebody fetches it (None: it is removed)
+        self.before_body = lambda: None  # called when the head of a PUT is there
         self.log = b"".join(b"line %d acc=0.%d\n" % (i, i) for i in range(100))
         self.points = b"x,loss,1,,0,0.5\n"  # of any series
         self.log_breaks = 0  # a follow is cut this often before its end
@@ -116,6 +118,10 @@ class Handler(BaseHTTPRequestHandler):
     def problem(self, status, code, detail, hint=None):
         self.reply(status, {"status": status, "code": code, "title": detail, "detail": detail, "hint": hint, "errors": [],
                             "request_id": "req-%d" % status}, "application/problem+json")
+
+    def handle_expect_100(self):
+        self.service.before_body()
+        return super().handle_expect_100()
 
     def read_body(self):
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -237,7 +243,7 @@ def trials(h, query, sweep_id):
 
 def artifacts(h, query, run_id):
     if h.service.listing is not None:
-        return h.service.listing
+        return h.service.listing.now() if hasattr(h.service.listing, "now") else h.service.listing
     base = query.get("path", [""])[0]
     prefix = base + "/" if base else ""
     found, seen = [], set()
@@ -260,6 +266,10 @@ def file_item(name, content):
 
 def get_file(h, query, body, _id, name, *rest):
     name = rest[0] if rest else name
+    if h.service.meanwhile.get(name):
+        h.service.files[name] = h.service.meanwhile[name].pop(0)
+        if h.service.files[name] is None:
+            del h.service.files[name]
     content = h.service.files.get(name)
     if content is None:
         return h.problem(404, "not_found", "there is no file " + name)

@@ -1,5 +1,6 @@
 """The command line against a service in memory: every verb, every exit code, hostile answers, pipes and signals."""
 import csv
+import hashlib
 import io
 import json
 import os
@@ -593,6 +594,17 @@ class Output(Case):
         self.assertEqual(self.sent("DELETE", "/runs/" + RUN_A), [])
 
 
+class LaterListing:
+    """One listing the first time, another one from then on."""
+
+    def __init__(self, first, later):
+        self.first, self.later = first, later
+
+    def now(self):
+        now, self.first = self.first, self.later
+        return now
+
+
 class Artifacts(Case):
     def get(self, *args, code=0):
         return self.run_it("artifact", "get", RUN_A, *args, "--to", os.path.join(self.dir, "target"), code=code)
@@ -615,7 +627,7 @@ class Artifacts(Case):
         self.assertTrue(os.path.exists(os.path.join(self.dir, "model", "model", "weights.npz")))
 
     def test_names_that_would_leave_the_target(self):
-        for name in ("../escape", "/etc/escape", "a/../../escape", "a//b", ".", "..", "a/./b", "x\x1b[2J", "a\\b", "", "a/" * 40 + "b", "n" * 300):
+        for name in ("../escape", "/etc/escape", "a/../../escape", "a//b", ".", "..", "a/./b", "x\x1b[2J", "a\\b", "", "a/" * 70 + "b", "n" * 300):
             with self.subTest(name):
                 SERVICE.listing = [{"path": name, "is_dir": False, "size": 4, "sha256": None}]
                 SERVICE.files[name] = b"evil"
@@ -650,6 +662,58 @@ class Artifacts(Case):
         self.assertEqual([name for _, _, names in os.walk(os.path.join(self.dir, "target")) for name in names], [])
         _, err = self.run_it("artifact", "put", RUN_A, self.file("a.txt", "text"), code=1)
         self.assertIn("SHA-256", err)
+
+    def test_what_is_replaced_while_it_is_fetched(self):
+        """The new file is as good as the one that was listed; it is damaged only if nobody says that it is another."""
+        SERVICE.meanwhile = {"config.json": [b"new"], "model/weights.npz": [b"once", b"twice"]}
+        self.get()
+        self.assertEqual((self.content("config.json"), self.content("model/weights.npz")), (b"new", b"once"))
+        SERVICE.meanwhile = {"config.json": [b"newer"]}
+        self.assertEqual(self.run_it("artifact", "get", RUN_A, "config.json", "--to", "-")[0], "newer")
+        listed = [{"path": "config.json", "is_dir": False, "size": 3, "sha256": hashlib.sha256(b"listed").hexdigest()}]
+        SERVICE.listing = listed
+        self.assertIn("'config.json' arrived damaged", self.get(code=1)[1])
+        self.assertEqual(self.content("config.json"), b"new")
+        SERVICE.listing = LaterListing(listed, [dict(listed[0], sha256=hashlib.sha256(b"third").hexdigest())])
+        SERVICE.meanwhile = {"config.json": [b"second", b"third"]}  # and what came between is told by no listing
+        self.get()
+        self.assertEqual(self.content("config.json"), b"third")
+
+    def test_what_is_removed_while_it_is_fetched(self):
+        SERVICE.meanwhile = {"config.json": [None]}
+        _, err = self.get(code=8)
+        self.assertIn("config.json was removed meanwhile and is left out\n2 files, 200 kB", err)
+        self.assertEqual(self.content("model/sub/deep.txt"), b"deep\n")
+
+    def test_what_is_changed_while_it_is_put(self):
+        """None of it has been sent when it is changed: it is more than a connection holds."""
+        size = 64 << 20
+        os.mkdir(os.path.join(self.dir, "d"))
+        path = self.file("d/changing", "")
+        self.file("d/other", "text")
+
+        def begin(change):
+            os.truncate(path, 0)
+            os.truncate(path, size)
+            SERVICE.before_body = lambda: change(path)
+
+        def write(path):
+            with open(path, "r+b") as file:
+                file.seek(size - 1)
+                file.write(b"x")
+
+        for change in (write, lambda path: os.truncate(path, size // 2)):
+            begin(change)
+            self.assertIn("d/changing was changed while it was stored\nhelp: store it again",
+                          self.run_it("artifact", "put", RUN_A, path, "d/changing", code=5)[1])
+            SERVICE.files.pop("d/other", None)
+            begin(change)
+            err = self.run_it("artifact", "put", RUN_A, os.path.dirname(path), code=8)[1]
+            self.assertIn("d/changing was changed while it was stored", err)
+            self.assertEqual(SERVICE.files["d/other"], b"text")
+        begin(lambda path: os.truncate(path, size + 1))  # a log that grows: as it was
+        self.run_it("artifact", "put", RUN_A, path, "log")
+        self.assertEqual(len(SERVICE.files["log"]), size)
 
     def test_put(self):
         self.run_it("artifact", "put", RUN_A, self.file("a.txt", "text"))

@@ -419,6 +419,23 @@ class Artifacts(Case):
         self.run_it("artifact", "put", run, "tree/sub/..")
         self.assertEqual(self.out("artifact", "get", run, "sub/deep.txt", "--to", "-"), "deep\n")
 
+    def test_deep_trees(self):
+        run = self.make_run("deep")
+        deep = "/".join(["model"] + ["d"] * 50 + ["f"])
+        self.assertEqual(SERVICE.request("PUT", f"/api/v1/runs/{run}/artifacts/{deep}", b"deep").status, 201)
+        self.run_it("artifact", "get", run, "--to", "all")
+        self.assertEqual((self.dir / "all" / deep).read_bytes(), b"deep")
+        self.run_it("artifact", "put", run, "all/model", "again")
+        self.assertEqual(self.out("artifact", "get", run, deep.replace("model", "again"), "--to", "-"), "deep")
+        self.run_it("model", "register", "deep", run, "--path", "model")
+        self.run_it("model", "download", "deep", "--to", "version")
+        self.assertEqual((self.dir / "version" / deep.removeprefix("model/")).read_bytes(), b"deep")
+        self.file("d/" * 60 + "f")
+        self.file("d/g")
+        told = self.run_it("artifact", "put", run, "d", code=8).stderr
+        self.assertIn("lies deeper than 57 directories", told)
+        self.assertEqual(self.out("artifact", "get", run, "d/g", "--to", "-"), "content\n")
+
     def test_what_cannot_be_stored_of_a_directory(self):
         """It is told by its name, and nothing else is missing for its sake."""
         run = self.make_run("odd names")
@@ -502,7 +519,8 @@ class Models(Case):
             self.assertRegex(self.out("model", "verify", f"{self.name}/{version}"), r"^Matches +true\nDigest +[0-9a-f]{64}\n")
         self.assertTrue(self.json("model", "verify", self.name)["ok"])
         self.assertIn(f"{self.name}/2 is what was registered", self.run_it("model", "verify", self.name).stderr)
-        kept = next(SERVICE.data.rglob("registry/*/1/weights.npz"))
+        own = next(SERVICE.data.rglob(f"{self.run}/artifacts/model/weights.npz"))  # other tests have models, too
+        kept = next(path for path in SERVICE.data.rglob("registry/*/1/weights.npz") if path.samefile(own))
         kept.unlink()
         kept.write_bytes(b"v" * 1000)
         self.assertIn("false", self.out("model", "verify", f"{self.name}/1", "-o", "csv", code=7))
