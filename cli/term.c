@@ -161,7 +161,7 @@ bool text_is_hostile(struct str text, uint32_t *ret_char, size_t *ret_length) {
   bool good = first_char(text, ret_char, ret_length);
   uint32_t c = *ret_char;
   return !good || c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x200E || c == 0x200F || c == 0x061C || (c >= 0x2028 && c <= 0x202E) ||
-         (c >= 0x2066 && c <= 0x2069);
+         (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF || c == 0xFFFE || c == 0xFFFF;
 }
 
 static void escape_char(struct buf *out, uint32_t c) {

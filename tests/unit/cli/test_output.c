@@ -40,6 +40,8 @@ static void hostile_text_is_escaped(void **state UNUSED) {
        "b",
        "a\\u202eb"},
       {"\xe2\x81\xa6", "\\u2066"},
+      {"\xef\xbb\xbf", "\\ufeff"},
+      {"\xef\xbf\xbe\xef\xbf\xbf", "\\ufffe\\uffff"}, /* no reader of YAML takes them as they are */
       {"\xff\xc3", "\\xff\\xc3"},
       {"\xed\xa0\x80", "\\xed\\xa0\\x80"},
   };
