@@ -317,7 +317,7 @@ static int draw_list(struct cli *cli, void *ctx) {
   if (list->body)
     json_object_del(list->body, "cursor");
   bool ok = cli_list(cli, list->path, list->body, limit, &items, &next, &err) && (!list->only_news || keep_news(list, items, &err)) &&
-            output_list(&cli->output, list->view, items, next, &err);
+            output_list(&cli->output, list->view, items, list->only_news ? NULL : next, &err);
   return cli_done(cli, ok, &err);
 }
 

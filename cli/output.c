@@ -437,7 +437,8 @@ bool output_list(struct output *output, const struct view *view, const json_t *i
     return false;
   if (output_for_people(output) && json_array_size(items) == 0)
     output_say(output, "%s", view->none);
-  if (output_for_people(output) && json_is_string(next))
+  bool says_next = output->format == OUTPUT_JSON || output->format == OUTPUT_YAML;
+  if (json_is_string(next) && !says_next)
     output_say(output, "there are more: --limit 0 shows all");
   return true;
 }

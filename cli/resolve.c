@@ -181,7 +181,7 @@ static bool run_by_beginning(struct cli *cli, const char *word, bool *ret_found,
 
 static bool run_by_name(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
   AUTO_JSON json_t *items = NULL;
-  AUTO_BUF struct buf filter = BUF_INIT(KIB);
+  AUTO_BUF struct buf filter = BUF_INIT(64 * KIB);
   const json_t *item;
   const char *quote = strchr(word, '\'') ? "\"" : "'";
   if (strchr(word, quote[0])) /* the filter's language has no way to write a text with both */
@@ -227,12 +227,50 @@ bool resolve_run(struct cli *cli, const char *word, char ret[RESOLVED_MAX], stru
 
 /* ---- the rest ---- */
 
+/* *ret_found says whether there is one. */
+static bool experiment_by_id(struct cli *cli, const char *word, bool deleted, bool *ret_found, char ret[RESOLVED_MAX], struct err *err) {
+  AUTO_JSON json_t *experiment = NULL;
+  *ret_found = false;
+  if (!str_to_u64(str_of(word), &(uint64_t){0}))
+    return true;
+  if (!cli_get(cli, &experiment, err, "/experiments/{}", word))
+    return err->code == ERR_NOT_FOUND;
+  *ret_found = str_is(text_of(experiment, "id"), word) && json_is_integer(json_object_get(experiment, "deleted")) == deleted;
+  return !*ret_found || keep_id(text_of(experiment, "id"), "experiment", ret, err);
+}
+
+static bool experiment_by_name(struct cli *cli, const char *path, const char *word, bool *ret_found, char ret[RESOLVED_MAX],
+                               struct err *err) {
+  AUTO_JSON json_t *items = NULL;
+  AUTO_BUF struct buf filter = BUF_INIT(8 * KIB), all = BUF_INIT(32 * KIB);
+  const char *quote = strchr(word, '\'') ? "\"" : "'";
+  *ret_found = false;
+  if (!word[0] || strchr(word, quote[0])) /* the filter's language has no way to write a text with both */
+    return true;
+  buf_printf(&filter, "name = %s%s%s", quote, word, quote);
+  buf_puts(&all, path);
+  path_query(&all, "filter", buf_text(&filter));
+  if (!buf_ok(&filter, err) || !buf_ok(&all, err) || !cli_list(cli, buf_text(&all), NULL, 1, &items, NULL, err))
+    return false;
+  *ret_found = str_is(text_of(json_array_get(items, 0), "name"), word);
+  return !*ret_found || keep_id(text_of(json_array_get(items, 0), "id"), "experiment", ret, err);
+}
+
+/* By its id or name, however many there are; by the beginning of an id among the newest. */
+static bool find_experiment(struct cli *cli, const char *word, bool deleted, char ret[RESOLVED_MAX], struct err *err) {
+  const char *path = deleted ? "/experiments?deleted=true" : "/experiments";
+  bool found;
+  if (!experiment_by_id(cli, word, deleted, &found, ret, err) || (!found && !experiment_by_name(cli, path, word, &found, ret, err)))
+    return false;
+  return found || match_in_list(cli, path, "experiment", word, "name", ret, err);
+}
+
 bool resolve_experiment(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
-  return match_in_list(cli, "/experiments", "experiment", word, "name", ret, err);
+  return find_experiment(cli, word, false, ret, err);
 }
 
 bool resolve_deleted_experiment(struct cli *cli, const char *word, char ret[RESOLVED_MAX], struct err *err) {
-  if (match_in_list(cli, "/experiments?deleted=true", "experiment", word, "name", ret, err))
+  if (find_experiment(cli, word, true, ret, err))
     return true;
   if (err->code == ERR_NOT_FOUND)
     err_hint(err, "winnow experiment ls --deleted lists those in the trash");
@@ -262,7 +300,7 @@ bool model_ref_parse(const char *word, struct model_ref *ret, struct err *err) {
     name = str_n(word, (size_t)(slash - word));
     version = str_of(slash + 1);
   }
-  if (!name.n || name.n >= RESOLVED_MAX || alias.n >= RESOLVED_MAX)
+  if (!name.n || name.n >= sizeof ret->name || alias.n >= sizeof ret->alias)
     return err_set(err, ERR_INVALID, "'%.100s' names no model", word) || err_hint(err, "write NAME, NAME/3 or NAME@alias");
   snprintf(ret->name, sizeof ret->name, "%.*s", STR_ARG(name));
   snprintf(ret->version, sizeof ret->version, "%.*s", STR_ARG(version));

@@ -5,6 +5,7 @@
 
 #include "base/id.h"
 #include "cli/cli.h"
+#include "tracker/names.h"
 
 enum { RESOLVED_MAX = 512 };
 
@@ -20,7 +21,7 @@ MUST_CHECK bool resolve_token(struct cli *cli, const char *word, char ret[RESOLV
 
 /* "NAME", "NAME/3", "NAME@alias". `version` and `alias` are empty when not given. Pure. */
 struct model_ref {
-  char name[RESOLVED_MAX], version[24], alias[RESOLVED_MAX];
+  char name[MODEL_NAME_BYTES_MAX + 1], version[24], alias[RESOLVED_MAX];
 };
 MUST_CHECK bool model_ref_parse(const char *word, struct model_ref *ret, struct err *err);
 /* The same of a model that is there, whose own name may end in /3 or @alias; such a name gives way to what it says of a shorter one.

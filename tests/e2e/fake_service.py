@@ -75,6 +75,7 @@ class Service:
         self.files = {"config.json": b'{"a": 1}', "model/weights.npz": os.urandom(200000), "model/sub/deep.txt": b"deep\n"}
         self.listing = None  # replaces the listing of artifacts
         self.damage = False
+        self.far_experiments = []  # beyond those that a list shows: they are found by id and by filter
         self.meanwhile = {}  # name of a file: what it becomes each time that somebody fetches it (None: it is removed)
         self.before_body = lambda: None  # called when the head of a PUT is there
         self.log = b"".join(b"line %d acc=0.%d\n" % (i, i) for i in range(100))
@@ -385,9 +386,22 @@ METRICS = [{"key": "loss", "count": 24, "nans": 1, "first": {"value": 1.0, "step
             "last": {"value": 0.25, "step": 24, "time": NOW}, "min": {"value": 0.25, "step": 24}, "max": {"value": "Infinity", "step": 3},
             "attempt": 1}]
 
+
+def experiments(h, query):
+    if "filter" not in query:
+        return EXPERIMENTS
+    deleted = query.get("deleted") == ["true"]
+    return [e for e in EXPERIMENTS + h.service.far_experiments if [f"name = '{e['name']}'"] == query["filter"] and (e["deleted"] is not None) == deleted]
+
+
+def get_experiment(h, query, body, id):
+    found = [e for e in EXPERIMENTS + h.service.far_experiments if e["id"] == id]
+    return h.reply(200, found[0]) if found else h.problem(404, "not_found", "there is no experiment " + id)
+
+
 ROUTES = [
     ("GET", "/status", status), ("GET", "/whoami", whoami), ("GET", "/health", lambda h, q, b: h.reply(200, b"OK", "text/plain")),
-    ("GET", "/experiments", lists(lambda h, q: EXPERIMENTS)), ("GET", "/experiments/([^/]+)", lambda h, q, b, i: h.reply(200, EXPERIMENTS[0])),
+    ("GET", "/experiments", lists(experiments)), ("GET", "/experiments/([^/]+)", get_experiment),
     ("POST", "/experiments", create_with({"id": "3", "run_count": 0, "created": NOW})),
     ("PATCH", "/experiments/([^/]+)", create_with({"id": "1", "name": "mnist"})),
     ("DELETE", "/experiments/([^/]+)", lambda h, q, b, i: h.reply(204, b"")),

@@ -479,6 +479,31 @@ class Following(Case):
 
 
 class Output(Case):
+    def test_experiments_beyond_those_that_a_list_shows(self):
+        far = {"run_count": 0, "created": 1, "artifact_location": "x", "tags": {}}
+        SERVICE.far_experiments = [{"id": "900", "name": "old", "deleted": None, **far}, {"id": "901", "name": "22", "deleted": None, **far},
+                                   {"id": "902", "name": "gone", "deleted": 5, **far}]
+        # an id goes before a name
+        for word, id in (("900", "900"), ("old", "900"), ("22", "22"), ("901", "901"), ("mnist", "1")):
+            self.assertEqual(self.run_it("experiment", "show", word, "-o", "name")[0].strip(), id)
+        for word in ("902", "gone"):
+            self.run_it("experiment", "show", word, code=3)
+            self.run_it("experiment", "restore", word)
+            self.assertEqual(len(self.sent("PATCH", "/experiments/902")), 1)
+            SERVICE.seen.clear()
+        self.run_it("experiment", "restore", "old", code=3)
+        self.run_it("run", "ls", "--experiment", "old")
+        self.assertEqual(json.loads(self.sent("POST", "/runs/search")[-1][3])["experiments"], ["900"])
+
+    def test_a_list_that_goes_on_says_so(self):
+        """A program takes what it gets for all there is, unless it is told."""
+        for form in ("table", "wide", "csv", "jsonl", "name"):
+            out, err = self.run_it("experiment", "ls", "--limit", "1", "-o", form)
+            self.assertEqual(err, "there are more: --limit 0 shows all\n", form)
+            self.assertEqual(self.run_it("experiment", "ls", "-o", form)[1], "", form)
+            self.assertEqual(self.run_it("experiment", "ls", "--limit", "1", "-o", form, "-q"), (out, ""))
+        self.assertEqual(self.run_it("experiment", "ls", "--limit", "1", "-o", "json")[1], "")
+
     def on_terminal(self, *args, env=None, columns=60, until=None):
         pid, fd = pty.fork()
         if pid == 0:

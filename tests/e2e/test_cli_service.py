@@ -507,6 +507,14 @@ class Models(Case):
         self.fails(3, "has no alias", "model", "show", f"{self.name}@champion")
         self.fails(3, "there is no version 7", "model", "stage", f"{self.name}/7", "Staging")
 
+    def test_long_names(self):
+        name = "é" * 1250
+        self.run_it("model", "register", name, self.run)
+        self.run_it("model", "alias", f"{name}/1", "champion")
+        self.assertEqual(self.json("model", "show", f"{name}@champion")["version"], 1)
+        self.assertIn("2 files", self.run_it("model", "download", name, "--to", "long").stderr)
+        self.run_it("model", "rm", name, "-y")
+
     def test_files(self):
         self.run_it("model", "register", self.name, self.run)
         self.run_it("model", "register", self.name, self.run, "-p", "model/weights.npz")
