@@ -51,8 +51,8 @@ static void on_read(void *ctx, const struct pg_reply *reply) {
 static void read_version(struct registration *op) {
   AUTO_PG_ARGS struct pg_args args;
   struct err err;
-  pg_args_init(&args, STMT_VERSION_GET);
-  pg_put_text(&args, op->in.name);
+  pg_args_init(&args, STMT_VERSION_OF_MODEL); /* its name may be another model's by now */
+  pg_put_int(&args, op->keep.model);
   pg_put_int(&args, op->keep.version);
   if (!pg_run(pool(op), &args, 0, on_read, op, &err))
     end(op, NULL, &err);

@@ -90,6 +90,12 @@ select m.last_version, m.id from m, made;
 --   repeatable
 select * from model_version_view where name = $1 and version = $2;
 
+-- name: version_of_model (int8, int4)
+--   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8, uuid)
+--   repeatable
+-- By the model's key, which stays when its name changes.
+select * from model_version_view where model_key = $1 and version = $2;
+
 -- name: version_newest (text)
 --   -> (text, int4, int8, int8, int2, int2, text, text, text, text, text, text, text, text, text, int8, bytea, jsonb, jsonb, text[], int8, uuid)
 --   repeatable

@@ -517,6 +517,27 @@ class Tracking(unittest.TestCase):
         self.assertEqual(self.s.sql("select version, stage from winnow.model_version where model = (select id from winnow.registered_model where "
                                     "name = 'staged') order by version"), "1|3\n2|2")
 
+    def test_a_model_that_is_renamed_while_a_version_is_made(self):
+        """The version that was made is told, and not that of the model that has the name now."""
+        base = "/api/2.0/mlflow/"
+        model = self.s.post(base + "logged-models", {"experiment_id": "0", "name": "source"}).json["model"]["info"]["model_id"]
+        calls = ((base + "model-versions/create", lambda answer: answer["model_version"]), ("/api/v1/models/{}/versions", lambda answer: answer))
+        for i, (path, version_in) in enumerate(calls):
+            old, new = f"before {i}", f"after {i}"
+            self.new_model(old, 1)
+            body = {"source": "models:/" + model, "model_id": model, "description": "made"}
+            answers = []
+            call = threading.Thread(target=lambda: answers.append(self.s.post(path.format(urllib.parse.quote(old)), dict(body, name=old) if i == 0 else body)))
+            with self.another_holds(f"select from winnow.logged_model where id = '{model[2:]}'"):
+                call.start()
+                wait(lambda: len(self.s.get(f"/api/v1/models/{urllib.parse.quote(old)}/versions").json["items"]) == 2, "its row")
+                self.assertEqual(self.s.request("PATCH", f"/api/v1/models/{urllib.parse.quote(old)}", {"name": new}).status, 200)
+                self.new_model(old, 2)
+            call.join(60)
+            self.assertIn(answers[0].status, (200, 201), answers)
+            made = version_in(answers[0].json)
+            self.assertEqual((made["name"], int(made["version"]), made["description"]), (new, 2, "made"))
+
     def test_who_moved_what_of_a_model(self):
         self.new_model("moved", 3)
         self.new_model("moved/1", 1)  # not to be taken for a version

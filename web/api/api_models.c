@@ -407,10 +407,19 @@ static void list_versions(struct http_req *req) {
 
 /* ---- versions ---- */
 
+static void reply_version(struct model_op *op, const struct pg_reply *reply) {
+  struct version_row row;
+  version_row_read(reply, 0, &row);
+  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
+  struct json_writer w;
+  jw_init(&w, &body);
+  put_version(&w, &row);
+  http_reply_json(op->req, op->status, &body);
+}
+
 static void on_version(void *ctx, const struct pg_reply *reply) {
   struct model_op *op = ctx;
   struct err err;
-  struct version_row row;
   if (!pg_ok(reply, &err)) {
     fail(op, &err);
     return;
@@ -421,12 +430,7 @@ static void on_version(void *ctx, const struct pg_reply *reply) {
     fail(op, &err);
     return;
   }
-  version_row_read(version, 0, &row);
-  struct buf body = BUF_INIT(MLFLOW_REPLY_MAX);
-  struct json_writer w;
-  jw_init(&w, &body);
-  put_version(&w, &row);
-  http_reply_json(op->req, op->status, &body);
+  reply_version(op, version);
 }
 
 static void put_key(struct pg_args *args, const struct model_op *op) {
@@ -456,16 +460,11 @@ struct version_body {
 
 static void on_registered(struct http_req *req, const struct pg_reply *reply, const struct err *err) {
   struct model_op *op = http_req_state(req);
-  AUTO_PG_BATCH struct pg_batch batch = PG_BATCH_INIT;
-  struct err why;
-  if (err) {
-    fail(op, err);
-    return;
-  }
-  op->version = pg_int(reply, 0, 1);
   op->status = 201;
-  if (!read_object(op, &batch, &why))
-    fail(op, &why);
+  if (err)
+    fail(op, err);
+  else
+    reply_version(op, reply);
 }
 
 static bool register_now(struct model_op *op, struct err *err) {
