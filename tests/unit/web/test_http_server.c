@@ -352,7 +352,8 @@ static void test_ranges_and_conditions(void **unused UNUSED) {
   assert_int_equal(ask(request, &answer), 304);
   http_answer_release(&answer);
   snprintf(request, sizeof request, "GET /file HTTP/1.1\r\n" H "Range: bytes=0-0\r\nIf-Range: %s\r\n\r\n", modified);
-  assert_int_equal(ask(request, &answer), 206);
+  assert_int_equal(ask(request, &answer), 200); /* another file may have been there in that second */
+  assert_int_equal(answer.body.n, 1000);
   http_answer_release(&answer);
   assert_int_equal(ask("HEAD /file HTTP/1.1\r\n" H "Range: bytes=0-0\r\n\r\n", &answer), 200);
   assert_true(str_is(http_answer_header(&answer, "Content-Length"), "1000"));
