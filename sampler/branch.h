@@ -16,4 +16,16 @@ enum branch_state {
  * somewhere by chance. BRANCH_LEFT: *ret_point is one of those left. */
 enum branch_state branch_look(const struct history *history, const double *fixed, struct rng *rng, uint64_t limit, double *ret_point);
 
+/* The points of a whole space in parts, from one by chance on; without a look at any history. NULL without memory. */
+struct branch;
+struct branch *branch_new(const struct space *space, const struct rng *rng);
+void branch_free(struct branch *branch);
+/* The next point, this one included, that the constraints allow. False when there is none among the first `limit`, or among *budget, off
+ * which each takes one. */
+bool branch_find(struct branch *branch, uint64_t limit, uint64_t *budget);
+const double *branch_point(const struct branch *branch);
+void branch_pass(struct branch *branch);
+/* BRANCH_LEFT: there are points to look at, no more than `limit` in all. */
+enum branch_state branch_outcome(const struct branch *branch, uint64_t limit);
+
 #endif

@@ -17,25 +17,29 @@ void draw_point(const struct space *space, uint64_t seed, uint64_t n, uint64_t a
   space_settle(space, ret_point);
 }
 
-bool draw_allowed(const struct space *space, uint64_t seed, uint64_t n, uint64_t first_attempt, const double *fixed, double *ret_point) {
-  for (uint64_t attempt = first_attempt; attempt < first_attempt + DRAW_TRIES; attempt++) {
-    draw_point(space, seed, n, attempt, fixed, ret_point);
-    if (space_allows(space, ret_point))
+struct draws draws_of(const struct space *space, uint64_t seed, uint64_t n, uint64_t first_attempt) {
+  return (struct draws){.space = space, .seed = seed, .n = n, .attempt = first_attempt, .end = first_attempt + DRAW_TRIES};
+}
+
+bool draws_next(struct draws *draws, uint64_t *budget, double *ret_point) {
+  for (; draws->attempt < draws->end && *budget; draws->attempt++) {
+    --*budget;
+    draw_point(draws->space, draws->seed, draws->n, draws->attempt, draws->fixed, ret_point);
+    if (space_allows(draws->space, ret_point))
       return true;
   }
   return false;
 }
 
-bool draw_unseen(const struct history *history, uint64_t seed, uint64_t n, unsigned tries, double *ret_point) {
-  const struct space *space = history_space(history);
-  for (uint64_t attempt = 0; attempt < tries; attempt++) {
-    /* Attempts lie far apart, so that the search for an allowed point never meets the next attempt's. */
-    if (!draw_allowed(space, seed, n, attempt * DRAW_TRIES, NULL, ret_point))
-      return false;
-    if (!history_has(history, ret_point))
-      return true;
-  }
-  return false;
+bool draws_are_over(const struct draws *draws) {
+  return draws->attempt == draws->end;
+}
+
+bool draw_allowed(const struct space *space, uint64_t seed, uint64_t n, uint64_t first_attempt, const double *fixed, double *ret_point) {
+  uint64_t budget = DRAW_TRIES;
+  struct draws draws = draws_of(space, seed, n, first_attempt);
+  draws.fixed = fixed;
+  return draws_next(&draws, &budget, ret_point);
 }
 
 double draw_beside(const struct space *space, size_t param, double value, double move) {
@@ -71,17 +75,13 @@ static void move_away(const struct space *space, struct rng *rng, double *point)
   draw_missing(space, rng, point);
 }
 
-bool draw_near(const struct history *history, uint64_t seed, uint64_t n, unsigned tries, double *ret_point) {
+struct rng draw_near_rng(uint64_t seed, uint64_t n) {
+  return rng_for(seed, PURPOSE_NEAR, n);
+}
+
+bool draw_near(const struct history *history, struct rng *rng, double *ret_point) {
   const struct space *space = history_space(history);
-  struct rng rng = rng_for(seed, PURPOSE_NEAR, n);
-  size_t count = history_count(history);
-  if (!count)
-    return draw_allowed(space, 0, 0, 0, NULL, ret_point);
-  for (unsigned attempt = 0; attempt < tries; attempt++) {
-    memcpy(ret_point, history_point(history, (size_t)rng_below(&rng, count)), space_count(space) * sizeof *ret_point);
-    move_away(space, &rng, ret_point);
-    if (space_allows(space, ret_point) && !history_has(history, ret_point))
-      return true;
-  }
-  return false;
+  memcpy(ret_point, history_point(history, (size_t)rng_below(rng, history_count(history))), space_count(space) * sizeof *ret_point);
+  move_away(space, rng, ret_point);
+  return space_allows(space, ret_point) && !history_has(history, ret_point);
 }

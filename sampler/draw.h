@@ -12,11 +12,24 @@
 void draw_point(const struct space *space, uint64_t seed, uint64_t n, uint64_t attempt, const double *fixed, double *ret_point);
 /* The first attempt that the constraints allow, from `first_attempt` on. False after DRAW_TRIES. */
 bool draw_allowed(const struct space *space, uint64_t seed, uint64_t n, uint64_t first_attempt, const double *fixed, double *ret_point);
-/* The same, and not in the history. False when `tries` allowed draws were all taken. */
-bool draw_unseen(const struct history *history, uint64_t seed, uint64_t n, unsigned tries, double *ret_point);
-/* The same, near points that trials have: finds one also where constraints allow little, or most of what conditions leave is taken. The
- * first is the draw that sampler_may_have_point() goes by. */
-bool draw_near(const struct history *history, uint64_t seed, uint64_t n, unsigned tries, double *ret_point);
+
+/* The draws for a trial from some attempt on, DRAW_TRIES of them, in parts. */
+struct draws {
+  const struct space *space;
+  uint64_t seed, n, attempt, end;
+  const double *fixed;
+};
+
+struct draws draws_of(const struct space *space, uint64_t seed, uint64_t n, uint64_t first_attempt);
+/* The next one, this one included, that the constraints allow. False when there is none, or none among *budget, off which each draw takes
+ * one. */
+bool draws_next(struct draws *draws, uint64_t *budget, double *ret_point);
+bool draws_are_over(const struct draws *draws);
+
+/* One try for a point near those that trials have, of which there is one at least; it must be allowed, and new. Finds some also where
+ * constraints allow little, or most of what conditions leave is taken. */
+bool draw_near(const struct history *history, struct rng *rng, double *ret_point);
+struct rng draw_near_rng(uint64_t seed, uint64_t n);
 
 /* A number or an ordered choice beside this one: `move` is a share of the range, and at least the next cell is reached. */
 double draw_beside(const struct space *space, size_t param, double value, double move);

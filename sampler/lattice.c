@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/mem.h"
 #include "base/rng.h"
 
 static uint64_t radix_of(const struct lattice *lattice, size_t param) {
@@ -104,20 +105,93 @@ uint64_t shuffle_place(uint64_t seed, uint64_t size, uint64_t i) {
   return i;
 }
 
-bool walk_next(struct walk *walk, const struct history *history, uint64_t limit, double *ret_point, bool *ret_gave_up) {
-  *ret_gave_up = false;
+/* ---- walks ---- */
+
+enum { STRETCH_LEAST = 1024, STRETCHES_MAX = 1 << 16 };
+
+/* No cell of it is a point. */
+struct stretch {
+  uint64_t from, to;
+};
+
+void walk_release(struct walk *walk) {
+  mem_free(walk->stretches);
+}
+
+static bool reserve_stretch(struct walk *walk) {
+  if (walk->stretch_count < walk->stretch_cap)
+    return true;
+  size_t cap = MIN_OF(MAX_OF(2 * walk->stretch_cap, (size_t)16), (size_t)STRETCHES_MAX);
+  struct stretch *bigger = cap > walk->stretch_cap ? mem_resize(walk->stretches, cap, sizeof *bigger) : NULL;
+  if (!bigger)
+    return false;
+  walk->stretches = bigger;
+  walk->stretch_cap = cap;
+  return true;
+}
+
+/* Only beyond those that are known: a walk that begins again has looked there. What there is no room for is looked at again. */
+static void note_stretch(struct walk *walk, uint64_t from, uint64_t to) {
+  struct stretch *last = walk->stretch_count ? &walk->stretches[walk->stretch_count - 1] : NULL;
+  if (to < from + STRETCH_LEAST)
+    return;
+  if (last && from <= last->to) {
+    if (from >= last->from)
+      last->to = MAX_OF(last->to, to);
+  } else if (reserve_stretch(walk)) {
+    walk->stretches[walk->stretch_count++] = (struct stretch){from, to};
+  }
+}
+
+static void skip_stretches(struct walk *walk) {
+  for (; walk->stretch_at < walk->stretch_count && walk->stretches[walk->stretch_at].from <= walk->next; walk->stretch_at++)
+    walk->next = MAX_OF(walk->next, walk->stretches[walk->stretch_at].to);
+}
+
+static bool is_point(const struct lattice *lattice, uint64_t seed, bool shuffled, uint64_t at, double *ret_point) {
+  return lattice_point(lattice, shuffled ? shuffle_place(seed, lattice->size, at) : at, ret_point);
+}
+
+enum walk_state walk_next(struct walk *walk, const struct history *history, uint64_t *budget, double *ret_point) {
   if (history_gone(history) != walk->gone_seen) {
     walk->gone_seen = history_gone(history);
-    walk->next = 0;
+    walk->next = walk->barren = walk->stretch_at = 0;
   }
-  for (; walk->next < walk->lattice.size; walk->next++) {
-    uint64_t cell = walk->shuffled ? shuffle_place(walk->seed, walk->lattice.size, walk->next) : walk->next;
-    if (lattice_point(&walk->lattice, cell, ret_point) && !history_has(history, ret_point))
-      return true;
-    if (limit-- == 0) {
-      *ret_gave_up = true;
-      return false;
-    }
+  for (;; walk->next++) {
+    skip_stretches(walk);
+    if (walk->next >= walk->lattice.size)
+      return WALK_END;
+    if (!*budget)
+      return WALK_MORE;
+    --*budget;
+    if (!is_point(&walk->lattice, walk->seed, walk->shuffled, walk->next, ret_point))
+      continue;
+    note_stretch(walk, walk->barren, walk->next);
+    walk->barren = walk->next + 1;
+    if (!history_has(history, ret_point))
+      return WALK_FOUND;
   }
-  return false;
+}
+
+struct walk_run walk_run_of(const struct walk *walk) {
+  return (struct walk_run){.lattice = walk->lattice,
+                           .seed = walk->seed,
+                           .shuffled = walk->shuffled,
+                           .barren = walk->barren,
+                           .from = walk->next,
+                           .to = walk->next};
+}
+
+uint64_t walk_run(struct walk_run *run, uint64_t budget) {
+  double ignored[SPACE_PARAMS_MAX];
+  uint64_t before = run->to, end = run->lattice.size - run->to > budget ? run->to + budget : run->lattice.size;
+  while (run->to < end && !is_point(&run->lattice, run->seed, run->shuffled, run->to, ignored))
+    run->to++;
+  return run->to - before;
+}
+
+void walk_take_in(struct walk *walk, const struct walk_run *run) {
+  note_stretch(walk, run->barren, run->to);
+  if (walk->next == run->from)
+    walk->next = run->to;
 }

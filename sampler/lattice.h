@@ -24,18 +24,43 @@ bool lattice_point(const struct lattice *lattice, uint64_t cell, double *ret_poi
 /* How many cells are points. Visits them all; beyond LATTICE_COUNT_MAX cells it takes them all for points instead. */
 uint64_t lattice_count(const struct lattice *lattice);
 
-/* A walk over the points that are in no trial yet: in order, or shuffled by a seed. */
+/* A walk over the points that are in no trial yet: in order, or shuffled by a seed. Where constraints leave few points among many cells it
+ * remembers the stretches without one. */
 struct walk {
   struct lattice lattice;
   uint64_t seed;
   bool shuffled;
-  uint64_t next;    /* all before were taken or are none */
-  size_t gone_seen; /* trials that gave their point back */
+  uint64_t next;                                 /* all before were taken or are none */
+  uint64_t barren;                               /* from here to `next` there is no point, taken or not */
+  size_t gone_seen;                              /* trials that gave their point back: then it begins again */
+  struct stretch *stretches;                     /* in order */
+  size_t stretch_count, stretch_cap, stretch_at; /* stretch_at: all before it are behind `next` */
 };
 
-/* The walk's next point, which stays the next one until the history has it. False when no more is left, or after `limit` cells without one
- * (*ret_gave_up): then the walk goes on from there at the next call. */
-bool walk_next(struct walk *walk, const struct history *history, uint64_t limit, double *ret_point, bool *ret_gave_up);
+void walk_release(struct walk *walk);
+
+enum walk_state {
+  WALK_FOUND,
+  WALK_END,  /* no more is left */
+  WALK_MORE, /* nothing was found with this budget; the next call goes on from there */
+};
+
+/* The walk's next point, which stays the next one until the history has it. Each cell that is looked at takes one off *budget. */
+enum walk_state walk_next(struct walk *walk, const struct history *history, uint64_t *budget, double *ret_point);
+
+/* Looks on for the next cell that is a point, taken or not, from where the walk is; touches neither walk nor history. */
+struct walk_run {
+  struct lattice lattice;
+  uint64_t seed;
+  bool shuffled;
+  uint64_t barren, from, to; /* there is no point from `barren` to `to` */
+};
+
+struct walk_run walk_run_of(const struct walk *walk);
+/* At `budget` cells at most; returns at how many it looked. */
+uint64_t walk_run(struct walk_run *run, uint64_t budget);
+/* The walk goes over what a run has found to be without a point. */
+void walk_take_in(struct walk *walk, const struct walk_run *run);
 
 /* Where `i` of [0, size) goes in a shuffle of all of them that is given by the seed. */
 uint64_t shuffle_place(uint64_t seed, uint64_t size, uint64_t i);

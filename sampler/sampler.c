@@ -5,12 +5,10 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sampler/branch.h"
 #include "sampler/cmaes.h"
-#include "sampler/draw.h"
 #include "sampler/gp_search.h"
-#include "sampler/lattice.h"
 #include "sampler/qmc.h"
+#include "sampler/seek.h"
 #include "sampler/tpe.h"
 
 enum {
@@ -18,8 +16,6 @@ enum {
   VALUES_LEAST = 3, /* results with a value, of a start-up in which others failed */
   FIXED_MAX = 10000,
   QMC_TRIES = 64,
-  UNSEEN_TRIES = 50,
-  NEAR_TRIES = 2000,
   GP_RESULTS_MAX = 250,   /* auto: a Gaussian process up to so many results ... */
   GP_FEATURES_AUTO = 100, /* ... and parameters */
   GP_SLOW_ROWS = 30,      /* a fit to fewer takes less than handing it to a thread is worth */
@@ -27,12 +23,6 @@ enum {
   AUTO_CURVES = 20000,    /* auto: the Gaussian process is over by then, unless nearly all have failed; alone it looks at the newest */
   TPE_EVERY = 5,          /* auto: every so many suggestions come from TPE while the Gaussian process is at work */
 };
-/* Cells looked at in one call before giving up: constraints may leave next to nothing. */
-#define WALK_LIMIT ((uint64_t)1 << 20)
-
-#define PURPOSE_TREE 0x7233u
-static const char why_left[] = "one of the points that are left";
-
 /* So many are looked at while somebody waits. */
 #define FEW_POINTS ((uint64_t)1 << 16)
 
@@ -44,9 +34,7 @@ struct sampler {
   double *fixed;
   bool *fixed_had;
   size_t fixed_count, fixed_left, fixed_seen;
-  struct walk walk; /* over a finite space, or the grid's cells */
-  bool has_walk;
-  bool is_tree; /* finite, with so many cells, of which conditions make few points, that only those are visited */
+  struct seeker seeker;
   struct tpe *tpe;
   struct cmaes *cmaes;
   /* the last fit, and what it was made from */
@@ -54,18 +42,28 @@ struct sampler {
   size_t fitted_tells;
 };
 
+/* What is to be done for a suggestion. */
+enum job_state {
+  JOB_SETTLED, /* nothing */
+  JOB_THINKS,  /* a Gaussian process searches */
+  JOB_SEEKS,   /* chance looks for a point */
+};
+
 /* A suggestion under way. */
 struct sampler_job {
   uint32_t number;
-  bool settled; /* point and suggestion are there */
+  enum job_state state;
   double *point;
   struct suggestion suggestion;
+  struct seek seek;
   struct gp_search *search; /* what is left to think about */
   struct gp_search *fit;    /* before that; NULL: the search fits its own, or need not */
   size_t fit_tells;         /* what the fit is made from */
   bool is_fitted;           /* it was made, from that and nothing else ... */
   bool has_fails;           /* ... and so was that of where trials fail */
   bool ran, failed;
+  bool has_none; /* it is settled that there is no point */
+  struct err why_none;
 };
 
 static const char *const type_names[SAMPLER_TYPES] = {"auto", "tpe", "gp", "cmaes", "sobol", "halton", "random", "grid"};
@@ -97,19 +95,6 @@ static bool suits_cmaes(const struct space *space) {
   return space_is_numeric(space) && !space_is_conditional(space) && searched >= 2 && searched <= 60;
 }
 
-static bool init_walk(struct sampler *s, struct err *err) {
-  bool grid = s->settings.type == SAMPLER_GRID;
-  uint64_t size = space_size(s->space);
-  s->is_tree = !grid && size > WALK_LIMIT && space_is_conditional(s->space);
-  if (!grid && (size == 0 || size > (uint64_t)1 << 62 || s->is_tree))
-    return true;
-  s->walk = (struct walk){.seed = rng_mix(s->settings.seed ^ 0x57a1c), .shuffled = !grid || s->settings.shuffle};
-  if (!lattice_init(&s->walk.lattice, s->space, grid ? LATTICE_GRID : LATTICE_ALL, err))
-    return false;
-  s->has_walk = true;
-  return true;
-}
-
 static bool init_models(struct sampler *s, struct err *err) {
   struct tpe_settings tpe = tpe_defaults;
   tpe.candidates = s->settings.candidates;
@@ -134,7 +119,8 @@ bool sampler_new(const struct history *history, const struct sampler_settings *s
   s->settings = *settings;
   if (!s->settings.startup)
     s->settings.startup = STARTUP;
-  if (!init_walk(s, err) || !init_models(s, err)) {
+  enum lattice_kind kind = settings->type == SAMPLER_GRID ? LATTICE_GRID : LATTICE_ALL;
+  if (!seeker_init(&s->seeker, history, settings->seed, kind, settings->shuffle, err) || !init_models(s, err)) {
     sampler_free(s);
     return false;
   }
@@ -147,6 +133,7 @@ void sampler_free(struct sampler *s) {
     return;
   tpe_free(s->tpe);
   cmaes_free(s->cmaes);
+  seeker_release(&s->seeker);
   mem_free(s->fixed), mem_free(s->fixed_had), mem_free(s->fitted), mem_free(s->fitted_fails);
   mem_free(s);
 }
@@ -185,104 +172,90 @@ static struct suggestion none_left(enum sampler_type by) {
   return (struct suggestion){.kind = SUGGESTION_NONE_LEFT, .by = by, .why = "every point has been tried"};
 }
 
-/* The next point of a finite space that no trial has. */
-static bool next_of_walk(struct sampler *s, enum sampler_type by, const char *why, double *point, struct suggestion *ret, struct err *err) {
-  bool gave_up;
-  if (walk_next(&s->walk, s->history, WALK_LIMIT, point, &gave_up)) {
-    *ret = made(by, why);
+/* Goes on looking; the job seeks on where that is not enough. */
+static bool seek_on(struct sampler *s, struct sampler_job *job, enum sampler_type by, struct err *err) {
+  job->state = JOB_SETTLED;
+  switch (seek_step(&s->seeker, &job->seek, job->point)) {
+  case SEEK_FOUND:
+    job->suggestion = made(by, job->seek.why);
     return true;
+  case SEEK_NONE_LEFT:
+    job->suggestion = none_left(by);
+    return true;
+  case SEEK_MORE:
+    job->state = JOB_SEEKS;
+    job->suggestion.by = by;
+    return true;
+  default:
+    return err_set(err, ERR_LIMIT, "no %s point was found%s", job->seek.way == SEEK_WALK ? "further" : "new",
+                   space_is_constrained(s->space) ? " that the constraints allow" : "");
   }
-  if (gave_up)
-    return err_set(err, ERR_LIMIT, "no further point was found that the constraints allow");
-  *ret = none_left(by);
-  return true;
 }
 
-/* Any such point of a tree, or that none is left; false: nobody knows. */
-static bool look_through_tree(const struct sampler *s, uint32_t number, double *point, struct suggestion *ret) {
-  struct rng rng = rng_for(s->settings.seed, PURPOSE_TREE, number);
-  double open[SPACE_PARAMS_MAX];
-  for (size_t i = 0; i < space_count(s->space); i++)
-    open[i] = NAN;
-  enum branch_state state = branch_look(s->history, open, &rng, WALK_LIMIT, point);
-  *ret = state == BRANCH_LEFT ? made(SAMPLER_RANDOM, why_left) : none_left(SAMPLER_RANDOM);
-  return state != BRANCH_UNKNOWN;
+static bool suggest_random(struct sampler *s, struct sampler_job *job, const char *why, struct err *err) {
+  seek_release(&job->seek);
+  if (s->seeker.has_walk && s->settings.type == SAMPLER_RANDOM && s->seeker.is_even)
+    seek_next_of_walk(&job->seek, &s->seeker, job->number, "a shuffle of all points");
+  else
+    seek_any(&job->seek, &s->seeker, job->number, why);
+  return seek_on(s, job, SAMPLER_RANDOM, err);
 }
 
-static bool is_even(const struct space *space) {
-  for (size_t i = 0; i < space_count(space); i++)
-    if (!space_param(space, i)->even)
-      return false;
-  return true;
+static bool suggest_grid(struct sampler *s, struct sampler_job *job, const char *why, struct err *err) {
+  seek_next_of_walk(&job->seek, &s->seeker, job->number, why);
+  return seek_on(s, job, SAMPLER_GRID, err);
 }
 
-static bool suggest_random(struct sampler *s, uint32_t number, const char *why, double *point, struct suggestion *ret, struct err *err) {
-  if (s->has_walk && s->settings.type == SAMPLER_RANDOM && is_even(s->space) && !space_is_conditional(s->space))
-    return next_of_walk(s, SAMPLER_RANDOM, "a shuffle of all points", point, ret, err);
-  if (draw_unseen(s->history, s->settings.seed, number, UNSEEN_TRIES, point)) {
-    *ret = made(SAMPLER_RANDOM, why);
-    return true;
-  }
-  if (s->has_walk)
-    return next_of_walk(s, SAMPLER_RANDOM, why_left, point, ret, err);
-  if (s->is_tree && look_through_tree(s, number, point, ret))
-    return true;
-  if (draw_near(s->history, s->settings.seed, number, NEAR_TRIES, point)) {
-    *ret = made(SAMPLER_RANDOM, "near a point that is allowed: chance alone found no new one");
-    return true;
-  }
-  return err_set(err, ERR_LIMIT,
-                 space_is_constrained(s->space) ? "no new point was found that the constraints allow" : "no new point was found");
-}
-
-static bool suggest_qmc(struct sampler *s, enum sampler_type by, uint32_t number, const char *why, double *point, struct suggestion *ret,
-                        struct err *err) {
+static bool suggest_qmc(struct sampler *s, struct sampler_job *job, enum sampler_type by, const char *why, struct err *err) {
+  double *point = job->point;
   for (uint64_t attempt = 0; attempt < QMC_TRIES; attempt++) {
     uint64_t key = attempt ? rng_mix(s->settings.seed ^ rng_mix(attempt)) : s->settings.seed;
     for (size_t i = 0; i < space_count(s->space); i++)
-      point[i] = space_value(s->space, i, by == SAMPLER_HALTON ? halton_at(key, number, (unsigned)i) : sobol_at(key, number, (unsigned)i));
+      point[i] = space_value(s->space, i,
+                             by == SAMPLER_HALTON ? halton_at(key, job->number, (unsigned)i) : sobol_at(key, job->number, (unsigned)i));
     space_settle(s->space, point);
     if (space_allows(s->space, point) && !history_has(s->history, point)) {
-      *ret = made(by, why);
+      job->suggestion = made(by, why);
       return true;
     }
   }
-  return suggest_random(s, number, "no quasi-random point was new", point, ret, err);
+  return suggest_random(s, job, "no quasi-random point was new", err);
 }
 
 /* The first trials of a model: the middle of the space, then spread evenly. */
-static bool suggest_startup(struct sampler *s, uint32_t number, double *point, struct suggestion *ret, struct err *err) {
-  if (number == 0 && history_count(s->history) == 0) {
+static bool suggest_startup(struct sampler *s, struct sampler_job *job, struct err *err) {
+  double *point = job->point;
+  if (job->number == 0 && history_count(s->history) == 0) {
     for (size_t i = 0; i < space_count(s->space); i++)
       point[i] = space_value(s->space, i, 0.5);
     space_settle(s->space, point);
     if (space_allows(s->space, point)) {
-      *ret = made(SAMPLER_SOBOL, "the middle of the space");
+      job->suggestion = made(SAMPLER_SOBOL, "the middle of the space");
       return true;
     }
   }
-  return suggest_qmc(s, SAMPLER_SOBOL, number, "start-up: spread evenly until a model has enough results", point, ret, err);
+  return suggest_qmc(s, job, SAMPLER_SOBOL, "start-up: spread evenly until a model has enough results", err);
 }
 
 /* ---- models ---- */
 
 /* A model that came up with nothing new leaves it to chance. */
-static bool or_random(struct sampler *s, bool ok, uint32_t number, double *point, struct suggestion *ret, struct err *err) {
+static bool or_random(struct sampler *s, struct sampler_job *job, bool ok, struct err *err) {
   if (ok || err->code == ERR_NO_MEMORY)
     return ok;
-  return suggest_random(s, number, "the model found no new point", point, ret, err);
+  return suggest_random(s, job, "the model found no new point", err);
 }
 
-static bool suggest_tpe(struct sampler *s, uint32_t number, const char *why, double *point, struct suggestion *ret, struct err *err) {
-  bool ok = tpe_suggest(s->tpe, s->settings.seed, number, point, err);
-  *ret = made(SAMPLER_TPE, why);
-  return or_random(s, ok, number, point, ret, err);
+static bool suggest_tpe(struct sampler *s, struct sampler_job *job, const char *why, struct err *err) {
+  bool ok = tpe_suggest(s->tpe, s->settings.seed, job->number, job->point, err);
+  job->suggestion = made(SAMPLER_TPE, why);
+  return or_random(s, job, ok, err);
 }
 
-static bool suggest_cmaes(struct sampler *s, uint32_t number, const char *why, double *point, struct suggestion *ret, struct err *err) {
-  bool ok = cmaes_suggest(s->cmaes, number, point, err);
-  *ret = made(SAMPLER_CMAES, why);
-  return or_random(s, ok, number, point, ret, err);
+static bool suggest_cmaes(struct sampler *s, struct sampler_job *job, const char *why, struct err *err) {
+  bool ok = cmaes_suggest(s->cmaes, job->number, job->point, err);
+  job->suggestion = made(SAMPLER_CMAES, why);
+  return or_random(s, job, ok, err);
 }
 
 /* ---- which method ---- */
@@ -358,7 +331,7 @@ bool sampler_may_have_point(const struct space *space, enum sampler_type type) {
 }
 
 uint64_t sampler_cells(const struct sampler *s) {
-  return s->settings.type == SAMPLER_GRID ? lattice_count(&s->walk.lattice) : 0;
+  return s->settings.type == SAMPLER_GRID ? lattice_count(&s->seeker.walk.lattice) : 0;
 }
 
 /* ---- suggesting ---- */
@@ -389,20 +362,20 @@ static bool use_fixed(struct sampler *s, double *point) {
 }
 
 /* Everything but the Gaussian process. */
-static bool suggest_by(struct sampler *s, struct choice choice, uint32_t number, double *point, struct suggestion *ret, struct err *err) {
+static bool suggest_by(struct sampler *s, struct sampler_job *job, struct choice choice, struct err *err) {
   bool startup = s->settings.type != SAMPLER_SOBOL && choice.type == SAMPLER_SOBOL;
   switch (choice.type) {
   case SAMPLER_TPE:
-    return suggest_tpe(s, number, choice.why, point, ret, err);
+    return suggest_tpe(s, job, choice.why, err);
   case SAMPLER_CMAES:
-    return suggest_cmaes(s, number, choice.why, point, ret, err);
+    return suggest_cmaes(s, job, choice.why, err);
   case SAMPLER_SOBOL:
   case SAMPLER_HALTON:
-    return startup ? suggest_startup(s, number, point, ret, err) : suggest_qmc(s, choice.type, number, choice.why, point, ret, err);
+    return startup ? suggest_startup(s, job, err) : suggest_qmc(s, job, choice.type, choice.why, err);
   case SAMPLER_GRID:
-    return next_of_walk(s, SAMPLER_GRID, choice.why, point, ret, err);
+    return suggest_grid(s, job, choice.why, err);
   default:
-    return suggest_random(s, number, choice.why, point, ret, err);
+    return suggest_random(s, job, choice.why, err);
   }
 }
 
@@ -434,28 +407,25 @@ static bool start_search(struct sampler *s, struct sampler_job *job, struct err 
   return true;
 }
 
-/* Fills the job, or leaves a search in it. */
+/* Fills the job, or leaves something to do in it. */
 static bool start_job(struct sampler *s, struct sampler_job *job, struct err *err) {
   struct choice choice = choose_for(s, job->number);
-  job->settled = true;
   if (use_fixed(s, job->point)) {
     job->suggestion = made(s->settings.type, "fixed by the user");
     return true;
   }
-  bool any;
-  if (s->has_walk && !walk_next(&s->walk, s->history, WALK_LIMIT, job->point, &any) && !any) {
+  if (seeker_is_used_up(&s->seeker)) {
     job->suggestion = none_left(choice.type);
     return true;
   }
   if (choice.type != SAMPLER_GP)
-    return suggest_by(s, choice, job->number, job->point, &job->suggestion, err);
+    return suggest_by(s, job, choice, err);
   if (!start_search(s, job, err)) {
     if (err->code == ERR_NO_MEMORY)
       return false;
-    return suggest_by(s, (struct choice){SAMPLER_TPE, "a Gaussian process has nothing to go by"}, job->number, job->point, &job->suggestion,
-                      err);
+    return suggest_by(s, job, (struct choice){SAMPLER_TPE, "a Gaussian process has nothing to go by"}, err);
   }
-  job->settled = false;
+  job->state = JOB_THINKS;
   job->suggestion = made(SAMPLER_GP, choice.why);
   return true;
 }
@@ -468,7 +438,7 @@ bool sampler_sees_beyond(struct sampler *s, uint32_t number) {
   follow_fixed(s);
   enum supposed supposed = history_supposes(s->history);
   bool counts = supposed == SUPPOSE_BEST || supposed == SUPPOSE_WORST; /* which no trial does that is not there yet */
-  return !counts && !s->has_walk && !s->fixed_left && choose_for(s, number).type == SAMPLER_GP;
+  return !counts && !s->seeker.has_walk && !s->fixed_left && choose_for(s, number).type == SAMPLER_GP;
 }
 
 bool sampler_start_beyond(struct sampler *s, uint32_t number, const double *points, size_t count, struct sampler_job **ret,
@@ -508,12 +478,10 @@ bool sampler_is_slow(const struct sampler *s) {
 }
 
 bool sampler_job_is_slow(const struct sampler_job *job) {
-  return !job->settled && gp_search_rows(job->search) > GP_SLOW_ROWS;
+  return job->state == JOB_SEEKS || (job->state == JOB_THINKS && gp_search_rows(job->search) > GP_SLOW_ROWS);
 }
 
-void sampler_job_run(struct sampler_job *job) {
-  if (job->settled || job->ran)
-    return;
+static void think(struct sampler_job *job) {
   struct err err;
   if (job->fit && gp_search_fit(job->fit, &err)) {
     const struct gp_params *fails = gp_search_fails_params(job->fit);
@@ -528,10 +496,18 @@ void sampler_job_run(struct sampler_job *job) {
   job->ran = true;
 }
 
+void sampler_job_run(struct sampler_job *job) {
+  if (job->state == JOB_SEEKS)
+    seek_run(&job->seek);
+  else if (job->state == JOB_THINKS && !job->ran)
+    think(job);
+}
+
 void sampler_job_drop(struct sampler_job *job) {
   if (!job)
     return;
   gp_search_free(job->search), gp_search_free(job->fit);
+  seek_release(&job->seek);
   mem_free(job->point);
   mem_free(job);
 }
@@ -557,11 +533,13 @@ static void keep_fit(struct sampler *s, const struct sampler_job *job) {
 void sampler_job_leave(struct sampler *s, struct sampler_job *job) {
   if (job->ran && !job->failed)
     keep_fit(s, job);
+  seek_end(&s->seeker, &job->seek);
   sampler_job_drop(job);
 }
 
 /* The best of the points found that is still free. */
 static bool take_found(struct sampler *s, struct sampler_job *job, struct err *err) {
+  job->state = JOB_SETTLED;
   if (!job->failed) {
     keep_fit(s, job);
     for (size_t k = 0; k < gp_search_found(job->search); k++) {
@@ -572,21 +550,46 @@ static bool take_found(struct sampler *s, struct sampler_job *job, struct err *e
       return true;
     }
   }
-  return suggest_tpe(s, job->number, "the Gaussian process found no new point", job->point, &job->suggestion, err);
+  return suggest_tpe(s, job, "the Gaussian process found no new point", err);
+}
+
+/* What it was settled on may have been taken since. */
+static bool take_another(struct sampler *s, struct sampler_job *job, struct err *err) {
+  if (job->suggestion.kind != SUGGESTION_POINT || !history_has(s->history, job->point))
+    return true;
+  return suggest_random(s, job, "the point was taken meanwhile", err);
+}
+
+bool sampler_job_settle(struct sampler *s, struct sampler_job *job) {
+  struct err err;
+  bool ok = true;
+  if (job->has_none)
+    return true;
+  if (job->state == JOB_SETTLED)
+    ok = take_another(s, job, &err);
+  else if (job->state == JOB_SEEKS)
+    ok = seek_on(s, job, job->suggestion.by, &err);
+  else if (job->ran)
+    ok = take_found(s, job, &err);
+  if (!ok) {
+    job->state = JOB_SETTLED;
+    job->has_none = true;
+    job->why_none = err;
+  }
+  return job->state == JOB_SETTLED;
 }
 
 bool sampler_finish(struct sampler *s, struct sampler_job *job, double *ret_point, struct suggestion *ret, struct err *err) {
-  struct err why = {0};
-  sampler_job_run(job);
-  bool ok = job->settled || take_found(s, job, &why);
-  if (ok && job->settled && job->suggestion.kind == SUGGESTION_POINT && history_has(s->history, job->point))
-    ok = suggest_random(s, job->number, "the point was taken meanwhile", job->point, &job->suggestion, &why);
+  while (!sampler_job_settle(s, job))
+    sampler_job_run(job);
+  bool ok = !job->has_none;
   if (ok) {
     memcpy(ret_point, job->point, space_count(s->space) * sizeof *ret_point);
     *ret = job->suggestion;
   } else if (err) {
-    *err = why;
+    *err = job->why_none;
   }
+  seek_end(&s->seeker, &job->seek);
   sampler_job_drop(job);
   return ok;
 }

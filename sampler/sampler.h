@@ -60,21 +60,24 @@ bool sampler_sees_curve(const struct sampler *sampler, uint32_t number);
  * point. */
 MUST_CHECK bool sampler_suggest(struct sampler *sampler, uint32_t number, double *ret_point, struct suggestion *ret, struct err *err);
 
-/* The same in three steps, for methods whose thinking takes long: start and finish touch the history and take microseconds; the step
- * between them may run on any thread while results go on arriving. Jobs of one sampler may overlap. */
+/* The same in steps, for what takes long: a model that thinks, or constraints that leave so little that a point is hard to find. Starting,
+ * settling and finishing what is settled touch the history and take a few milliseconds at most; runs may be on any thread while results go
+ * on arriving. Jobs of one sampler may overlap. */
 MUST_CHECK bool sampler_start(struct sampler *sampler, uint32_t number, struct sampler_job **ret, struct err *err);
 /* The same for a trial that comes after `count` others which are not in the history yet, at these points: it gets the point that it would
  * get if they were pending. Only where sampler_sees_beyond() says so, for the number. */
 bool sampler_sees_beyond(struct sampler *sampler, uint32_t number);
 MUST_CHECK bool sampler_start_beyond(struct sampler *sampler, uint32_t number, const double *points, size_t count, struct sampler_job **ret,
                                      struct err *err);
-/* Would this job's thinking take long now? If not, it is not worth a thread. */
+/* Would the next run take long? If not, it is not worth a thread. */
 bool sampler_job_is_slow(const struct sampler_job *job);
 void sampler_job_run(struct sampler_job *job);
-/* Frees the job, also when it was never run (then it runs now). What became taken meanwhile is passed over. */
+/* False: it is to be run, and then settled again. What became taken meanwhile is passed over. */
+bool sampler_job_settle(struct sampler *sampler, struct sampler_job *job);
+/* Frees the job, also when it is not settled (then it runs now). */
 MUST_CHECK bool sampler_finish(struct sampler *sampler, struct sampler_job *job, double *ret_point, struct suggestion *ret,
                                struct err *err);
-/* Frees a job that ran and whose point is not wanted any more; what it learned of the model may serve the next. */
+/* Frees a job whose point is not wanted any more; what it learned of the model or the space may serve the next. */
 void sampler_job_leave(struct sampler *sampler, struct sampler_job *job);
 /* Frees a job that nobody wants any more; not while it runs. */
 void sampler_job_drop(struct sampler_job *job);

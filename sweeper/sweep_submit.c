@@ -192,12 +192,28 @@ bool sweeps_check(struct sweeps *s, struct sweep_file *file, struct str director
   return check_workdir(s, spec, directory, err) || sweep_file_place(file, err);
 }
 
+/* Who is shown them waits, and all others with him: what constraints hide so well that it is not found soon is not shown. */
+static bool suggest_soon(const struct live_sweep *live, uint32_t n, double *point, struct suggestion *ret, struct err *err) {
+  struct sampler_job *job;
+  unsigned runs = 0;
+  if (!sampler_start(live->sampler, n, &job, err))
+    return false;
+  while (!sampler_job_settle(live->sampler, job)) {
+    if (runs++ == LIVE_PREVIEW_RUNS_MOST) {
+      sampler_job_drop(job);
+      return err_set(err, ERR_LIMIT, "no point was found soon that the constraints allow");
+    }
+    sampler_job_run(job);
+  }
+  return sampler_finish(live->sampler, job, point, ret, err);
+}
+
 static bool put_points(const struct live_sweep *live, struct json_writer *w, json_t **ret_first, struct err *err) {
   double point[SPACE_PARAMS_MAX];
   sampler_follow(live->sampler); /* what it starts from */
   for (uint32_t n = 0; n < LIVE_PREVIEW_POINTS; n++) {
     struct suggestion suggestion;
-    bool found = sampler_suggest(live->sampler, n, point, &suggestion, err);
+    bool found = suggest_soon(live, n, point, &suggestion, err);
     if (!found && err->code != ERR_LIMIT)
       return false;
     if (!found || suggestion.kind == SUGGESTION_NONE_LEFT)

@@ -31,6 +31,7 @@ enum {
   LIVE_BATCH_DEEDS_MAX = 1000,
   LIVE_ASK_LEASE_MS = 86400 * 1000,
   LIVE_PREVIEW_POINTS = 5,
+  LIVE_PREVIEW_RUNS_MOST = 8, /* of looking for one of them: a tenth of a second */
   LIVE_PREVIEW_RUNGS = 12,
   LIVE_COLLECT_MS = 600 * 1000,
   LIVE_END_ROOM_MS = 15 * 1000, /* beyond the grace of the jobs, until a service that stops with its jobs gives up waiting */

@@ -176,10 +176,14 @@ static void on_thought(struct work *work, bool cancelled) {
   struct live_sweep *live = CONTAINER_OF(work, struct live_sweep, work);
   struct sampler_job *job = live->thought;
   struct live_point found;
+  struct err ignored; /* the threads have too much to do: here and now, then */
+  bool wanted = !cancelled && !live->all->stopping && is_wanted(live);
+  if (wanted && !sampler_job_settle(live->sampler, job) && work_submit(live->all->conf.work, work, &ignored))
+    return;
   live->thinking = false;
   live->thought = NULL;
   live->barren = false;
-  if (cancelled || live->all->stopping || !is_wanted(live)) {
+  if (!wanted) {
     sampler_job_leave(live->sampler, job);
   } else if (finish_job(live, job, &live->thought_made, live->thought_number, live->thought_behind, &found)) {
     if (live->thought_number == next_number(live))
@@ -203,7 +207,9 @@ static bool think(struct live_sweep *live, uint32_t ahead, struct live_point *re
     be_in_trouble(live, &err);
     return false;
   }
-  if (!sampler_job_is_slow(job) || !reserve_ahead(live))
+  if (!sampler_job_is_slow(job))
+    sampler_job_run(job);
+  if (sampler_job_settle(live->sampler, job) || !reserve_ahead(live))
     return finish_job(live, job, &made, number, ahead, ret_now);
   live->work = (struct work){.run = run_thought, .done = on_thought};
   live->thought = job;

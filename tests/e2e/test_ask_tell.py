@@ -475,6 +475,26 @@ class Manners(Base):
             self.assertEqual((len(seen), len(set(seen))), (96, 96), spec["name"])
             self.assertTrue(self.ask(sweep)["finished"])
 
+    def test_points_that_are_hard_to_find(self):
+        """Ten among a million, looked for on a thread while others ask and tell: all of them, each once."""
+        points = {name: {"min": 0, "max": 999} for name in "ab"}
+        for method, sampler in (("random", "random"), ("bayes", "tpe"), ("bayes", "auto")):
+            spec = self.spec(f"rare-{sampler}", method=method, parameters=points, constraints=["a + b < 4"])
+            sweep, seen, lock = self.submit({**spec, "sampler": {"type": sampler, "seed": 3}})["id"], [], threading.Lock()
+
+            def work():
+                while (answer := self.ask(sweep))["trials"]:
+                    for t in answer["trials"]:
+                        with lock:
+                            seen.append((t["params"]["a"], t["params"]["b"]))
+                        self.ok(self.tell(sweep, {"run_id": t["run_id"], "value": t["params"]["a"]}))
+
+            workers = [threading.Thread(target=work) for _ in range(3)]
+            [w.start() for w in workers]
+            [w.join() for w in workers]
+            self.assertEqual(sorted(seen), sorted((a, b) for a in range(4) for b in range(4 - a)), spec["name"])
+            self.assertTrue(self.ask(sweep)["finished"])
+
     def test_paused_drained_and_not_there(self):
         sweep = self.submit(self.spec("paused"))["id"]
         held, other = self.ask(sweep, 2)["trials"]
