@@ -28,6 +28,11 @@ select t.run from unnest($1) t (run)
 where (select count(*) from (select from metric_tail x where x.run = t.run limit 2) x) = 1
   and not exists (select from metric_chunk c where c.run = t.run);
 
+-- name: metric_any (uuid[]) -> (bool) repeatable
+-- Of each in its order: has it any points?
+select exists (select from metric_tail x where x.run = t.run) or exists (select from metric_chunk c where c.run = t.run)
+from unnest($1) with ordinality t (run, place) order by place;
+
 -- name: metric_tail_settle (uuid, int4, int4, bytea) -> ()
 -- Attempt, points, batch: what is too short for chunks, put together.
 insert into metric_tail (run, id, attempt, points, fresh, data) values ($1, nextval('metric_tail_id'), $2, $3, false, $4);

@@ -5,7 +5,7 @@
 #include "sweeper/live/live.h"
 #include "sweeper/live/stored.h"
 
-enum { AT_ONCE = 32, KEYS_MAX = 1024 * 1024 };
+enum { AT_ONCE = 32, SIFTED_AT_ONCE = 4096, KEYS_MAX = 1024 * 1024 };
 
 struct catching {
   struct sweeps *all;
@@ -71,10 +71,17 @@ bool live_catch_up(struct live_trial *trial, sweeps_done_fn *done, void *ctx, st
 
 /* ---- all of them ---- */
 
+struct missing {
+  struct id run;
+  unsigned missed; /* as of then */
+};
+
 struct catching_all {
   struct sweeps *all;
-  struct id *runs; /* of this round */
-  size_t count, at, in_flight;
+  struct missing *found; /* in this round */
+  size_t found_count, sifted, sifting;
+  size_t count, at; /* the first so many of them have points, and are read */
+  size_t in_flight;
   struct err err;
   sweeps_done_fn *done;
   void *ctx;
@@ -93,32 +100,72 @@ static void on_one(void *ctx, const struct err *err) {
 /* Who has missed something by now. */
 static bool look(struct catching_all *a) {
   size_t cap = a->all->by_run.count;
-  mem_free(a->runs);
-  a->runs = mem_array(cap + 1, sizeof *a->runs);
-  a->count = a->at = 0;
-  if (!a->runs)
+  mem_free(a->found);
+  a->found = mem_array(cap + 1, sizeof *a->found);
+  a->found_count = a->sifted = a->count = a->at = 0;
+  if (!a->found)
     return err_no_memory(&a->err);
   LIST_EACH(&a->all->sweeps, node) {
     const struct live_sweep *live = LIST_ENTRY(node, struct live_sweep, node);
     for (size_t i = 0; i < live->trial_count; i++) {
       const struct live_trial *trial = live_trial_at(live, i);
-      if (trial && live_course(trial)->missed && a->count < cap)
-        a->runs[a->count++] = trial->run;
+      if (trial && live_course(trial)->missed && a->found_count < cap)
+        a->found[a->found_count++] = (struct missing){trial->run, live_course(trial)->missed};
     }
   }
-  return a->count > 0;
+  return a->found_count > 0;
+}
+
+/* Most have nothing stored, which is asked of many at once. */
+static void on_sifted(void *ctx, const struct pg_reply *reply) {
+  struct catching_all *a = ctx;
+  struct err err;
+  bool ok = pg_ok(reply, &err);
+  for (size_t i = 0; i < a->sifting && ok; i++) {
+    const struct missing *one = &a->found[a->sifted + i];
+    struct live_trial *trial = sweeps_trial(a->all, one->run);
+    if (pg_bool(reply, i, 0))
+      a->found[a->count++] = *one;
+    else if (trial && trial->course && trial->course->missed == one->missed)
+      trial->course->missed = 0;
+  }
+  a->sifted += a->sifting;
+  on_one(a, ok ? NULL : &err);
+}
+
+static bool sift(struct catching_all *a) {
+  AUTO_PG_ARGS struct pg_args args;
+  pg_args_init(&args, STMT_METRIC_ANY);
+  a->sifting = MIN_OF(a->found_count - a->sifted, (size_t)SIFTED_AT_ONCE);
+  pg_begin_array(&args);
+  for (size_t i = 0; i < a->sifting; i++)
+    pg_put_uuid(&args, a->found[a->sifted + i].run);
+  pg_end_array(&args);
+  return pg_run(a->all->conf.pg, &args, 0, on_sifted, a, &a->err);
+}
+
+/* False: nothing is to be done now. */
+static bool begin_one(struct catching_all *a) {
+  if (a->sifted < a->found_count) {
+    a->in_flight += !a->in_flight && sift(a);
+    return false;
+  }
+  if (a->at == a->count)
+    return !a->in_flight && look(a);
+  if (a->in_flight == AT_ONCE)
+    return false;
+  struct live_trial *trial = sweeps_trial(a->all, a->found[a->at++].run);
+  a->in_flight += trial && live_catch_up(trial, on_one, a, &a->err);
+  return true;
 }
 
 static void go_on(struct catching_all *a) {
-  while (a->err.code == ERR_NONE && a->in_flight < AT_ONCE && (a->at < a->count || (!a->in_flight && look(a)))) {
-    struct live_trial *trial = sweeps_trial(a->all, a->runs[a->at++]);
-    if (trial && live_catch_up(trial, on_one, a, &a->err))
-      a->in_flight++;
-  }
+  while (a->err.code == ERR_NONE && begin_one(a))
+    ;
   if (a->in_flight)
     return;
   a->done(a->ctx, a->err.code == ERR_NONE ? NULL : &a->err);
-  mem_free(a->runs);
+  mem_free(a->found);
   mem_free(a);
 }
 

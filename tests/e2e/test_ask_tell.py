@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Ask and tell as workers see it: what was asked is made again from what is recorded; leases; batches that happen or do not."""
-import http.client, json, pathlib, random, subprocess, sys, threading, time, unittest
+import http.client, json, pathlib, random, re, subprocess, sys, threading, time, unittest
 
 WINNOW = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -148,6 +148,21 @@ class Replay(Base):
             got = self.ask(after)["trials"][0]
             self.assertEqual((got["number"], got["made"]["by"]), (len(told), "tpe"))
             self.assertEqual(got["params"], wanted["params"])
+
+    def test_leased_trials_are_taken_up_together(self):
+        """Of those that reported nothing, which are many, nothing is read one by one after a start."""
+        with Service(WINNOW) as self.s:
+            sweep = self.submit(self.spec("random"))["id"]
+            runs = [t["run_id"] for _ in range(5) for t in self.ask(sweep, 1000, lease=3600)["trials"]]
+            for n in (0, 4096, 4999):
+                self.report(runs[n], 1, n)
+            self.s.sql("delete from report")  # stored, and not heard
+            self.s.kill()
+            self.s.start()
+            done = re.search(r"^winnow_database_done_total (\d+)", self.s.get("/metrics").body.decode(), re.M)
+            self.assertLess(int(done[1]), len(runs) // 2)
+            self.assertEqual({t["number"]: t["last"]["value"] for t in self.trials(sweep) if t.get("last")}, {0: 0, 4096: 4096, 4999: 4999})
+            self.assertEqual(self.ask(sweep)["trials"][0]["number"], len(runs))
 
     def latest(self, kind, **more):
         """TPE does so by itself where a rule may stop trials."""
