@@ -5,6 +5,7 @@
 #include <gsl/gsl_randist.h>
 #include <math.h>
 
+#include "base/rng.h"
 #include "base/str.h"
 
 /* u is kept this far from 0 and 1 where the quantile would be infinite. */
@@ -13,6 +14,9 @@
 enum { READABLE_DIGITS = 10 };
 /* How far beyond u = 0 and 1 the other coordinate goes at most: 3.7 deviations from the centre of a normal distribution. */
 #define REACH 0.65
+/* Of u that count: fewer than the mathematics library's functions differ in from one build to another. */
+enum { U_BITS = 40 };
+#define U_PLACES ((uint64_t)1 << U_BITS)
 
 double dist_round_decimals(double value, int decimals) {
   static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
@@ -343,7 +347,8 @@ bool dist_init(const struct dist_spec *spec, struct dist *ret, struct err *err) 
 /* ---- values and coordinates ---- */
 
 uint64_t dist_cell_of(const struct dist *dist, double value) {
-  double k = floor((value - dist->origin) / dist->step + 0.5) - (double)dist->first;
+  double steps = (value - dist->origin) / dist->step;
+  double k = (fabs(steps) < 0x1p52 ? floor(steps + 0.5) : steps) - (double)dist->first; /* beyond, all numbers are whole */
   return !(k > 0) ? 0 : k >= (double)dist->cells ? dist->cells - 1 : (uint64_t)k;
 }
 
@@ -394,9 +399,20 @@ static double readable(const struct dist *dist, double value) {
   return dist_round_decimals(value, READABLE_DIGITS - 1 - (int)floor(log10(scale)));
 }
 
+/* Among more values than u has bits for, those below the first 32, which is what a quasi-random sequence has, come from all that it has,
+ * mixed: else the values' last bits would follow a pattern. */
+static uint64_t wide_cell(const struct dist *dist, double u) {
+  if (u <= 0 || u >= 1)
+    return u <= 0 ? 0 : dist->cells - 1;
+  uint64_t known = (uint64_t)(u * (double)U_PLACES), first = known >> (U_BITS - 32), place = first << 32 | rng_mix(known ^ 0x571de) >> 32;
+  return (uint64_t)(((unsigned __int128)place * dist->cells) >> 64);
+}
+
 double dist_value(const struct dist *dist, double u) {
-  /* Fewer bits than the mathematics library's functions differ in from one build to another. */
-  u = isnan(u) ? 0.5 : rint(fmin(fmax(u, 0), 1) * 0x1p40) * 0x1p-40;
+  u = isnan(u) ? 0.5 : fmin(fmax(u, 0), 1);
+  if (dist->shape == DIST_UNIFORM && dist->cells > U_PLACES)
+    return dist_cell_value(dist, wide_cell(dist, u));
+  u = rint(u * (double)U_PLACES) / (double)U_PLACES;
   double value = quantile(dist, u);
   if (dist->cells)
     return dist_cell_value(dist, dist_cell_of(dist, value));

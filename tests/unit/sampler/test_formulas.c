@@ -93,6 +93,65 @@ static void test_distributions_at_the_edge(void **state) {
   }
 }
 
+static struct dist whole_numbers(double min, double max) {
+  struct dist dist;
+  struct err err;
+  if (!dist_init(&(struct dist_spec){.shape = DIST_UNIFORM, .min = min, .max = max, .step = 1, .integer = true}, &dist, &err))
+    fail_msg("%s", err.text);
+  return dist;
+}
+
+/* How evenly the values' last four bits are spread: chi squared, 15 on average. */
+static double unevenness_at_the_end(const struct dist *dist, double step_of_u) {
+  enum { DRAWS = 1 << 16, ENDS = 16 };
+  size_t counts[ENDS] = {0};
+  struct rng rng = rng_seeded(5);
+  double sum = 0;
+  for (int i = 0; i < DRAWS; i++) {
+    double u = floor(rng_f64(&rng) / step_of_u) * step_of_u + step_of_u / 2, value = dist_value(dist, u), again;
+    assert_true(value >= dist->lo && value <= dist->hi && value == floor(value));
+    assert_true(dist_cell_value(dist, dist_cell_of(dist, value)) == value && dist_fit(dist, value, &again) && again == value);
+    counts[(uint64_t)(value - dist->lo) % ENDS]++;
+  }
+  for (int k = 0; k < ENDS; k++)
+    sum += ((double)counts[k] - DRAWS / ENDS) * ((double)counts[k] - DRAWS / ENDS) / (DRAWS / ENDS);
+  return sum;
+}
+
+/* More values than u has bits for: all ends are as likely, also of a sequence of few bits, and what is larger comes of what is larger. */
+static void test_very_many_whole_numbers(void **state UNUSED) {
+  static const double ranges[][2] = {{0, 0x1p41}, {0, 3e13 + 7}, {-0x1p50, 0x1p50 - 3}, {0, 0x1p52 - 1}, {1, 0x1p53 - 3}, {0, 0x1p53 - 1}};
+  static const double steps_of_u[] = {0x1p-53, 0x1p-40, 0x1p-32};
+  for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
+    struct dist dist = whole_numbers(ranges[i][0], ranges[i][1]);
+    for (size_t k = 0; k < ARRAY_LEN(steps_of_u); k++) {
+      double unevenness = unevenness_at_the_end(&dist, steps_of_u[k]);
+      if (unevenness > 45)
+        fail_msg("of %.17g to %.17g by %g: %g", dist.lo, dist.hi, steps_of_u[k], unevenness);
+    }
+    assert_true(dist_value(&dist, 0) == dist.lo && dist_value(&dist, 1) == dist.hi);
+    double last = dist.lo;
+    for (double u = 0; u < 1; u += 0x1.8p-12) {
+      double value = dist_value(&dist, u), off = fabs((value - dist.lo) / (dist.hi - dist.lo) - u);
+      assert_true(value >= last && off < 0x1p-31);
+      last = value;
+    }
+  }
+}
+
+/* Up to as many values as u has places they are what they always were. */
+static void test_no_more_than_many_whole_numbers(void **state UNUSED) {
+  struct dist dist = whole_numbers(0, 0x1p40 - 1), odd = whole_numbers(-77, 0x1p40 - 79);
+  struct rng rng = rng_seeded(6);
+  assert_true(dist.cells == (uint64_t)1 << 40);
+  for (int i = 0; i < 10000; i++) {
+    double u = rng_f64(&rng), rounded = rint(u * 0x1p40) * 0x1p-40;
+    assert_true(dist_value(&dist, u) == fmin(floor(rounded * 0x1p40), 0x1p40 - 1));
+    double at = floor(odd.from + rounded * (odd.to - odd.from) + 77 + 0.5);
+    assert_true(dist_value(&odd, u) == fmin(at, (double)odd.cells - 1) - 77);
+  }
+}
+
 static void test_log_mass(void **state) {
   (void)state;
   for (size_t i = 0; i < ARRAY_LEN(ref_log_mass); i++)
@@ -859,6 +918,8 @@ int main(void) {
       cmocka_unit_test(test_distributions),
       cmocka_unit_test(test_cells),
       cmocka_unit_test(test_distributions_at_the_edge),
+      cmocka_unit_test(test_very_many_whole_numbers),
+      cmocka_unit_test(test_no_more_than_many_whole_numbers),
       cmocka_unit_test(test_log_mass),
       cmocka_unit_test(test_truncated_normal_stays_inside),
       cmocka_unit_test(test_log_ei),
