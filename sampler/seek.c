@@ -7,7 +7,7 @@ enum {
   RUN_VALUES = 1 << 18,  /* and in a run, after which others get the thread */
 };
 /* Cells of a walk that are looked at for one trial before giving up, and points of a tree: constraints may leave next to nothing. */
-#define WALK_LIMIT ((uint64_t)1 << 22)
+#define WALK_LIMIT ((uint64_t)1 << 24)
 #define TREE_LIMIT ((uint64_t)1 << 20)
 
 #define PURPOSE_TREE 0x7233u
