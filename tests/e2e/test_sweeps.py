@@ -244,6 +244,24 @@ class AskTell(Base):
         self.assertEqual([t["run_id"] for t in self.trials(sweep)], [asked["trials"][0]["run_id"]])
         self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
 
+    def test_experiments_that_cannot_be_moved(self):
+        """Who asked hears why; they are so many that what was kept of their questions is not kept for others."""
+        made = self.submit({"name": "unmoved", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})
+        sweep, experiment = made["id"], made["experiment_id"]
+        self.s.sql("create function winnow.refuse() returns trigger language plpgsql as $$ begin perform pg_sleep(0.02); raise 'refused'; end $$")
+        self.s.sql("create trigger refuse before update on winnow.experiment for each row execute function winnow.refuse()")
+        answers = []
+        delete = lambda: answers.append(self.s.post("/api/2.0/mlflow/experiments/delete", {"experiment_id": experiment}).status)
+        askers = [threading.Thread(target=delete) for _ in range(100)]
+        try:
+            [asker.start() for asker in askers]
+            [asker.join() for asker in askers]
+        finally:
+            self.s.sql("drop trigger refuse on winnow.experiment; drop function winnow.refuse()")
+        self.assertEqual(answers, [500] * len(askers))
+        self.assertEqual(self.sweep(sweep)["state"], "RUNNING")
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+
     def test_the_list_is_the_same_in_pages_of_any_size(self):
         sweep = self.submit({"name": "copied", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE, "run_cap": 5})["id"]
         self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))

@@ -178,11 +178,14 @@ static void on_followed(void *ctx, const struct err *failed) {
 /* Answered when its sweeps have followed it into the trash or out of it; also where nobody knows whether it was moved, they look. */
 static void on_moved(void *ctx, const struct pg_reply *reply) {
   struct experiment_op *op = ctx;
-  struct err err;
-  bool ok = mlflow_pg_ok(op->req, reply), is_moved = ok && pg_rows(reply);
-  if (ok && !is_moved)
+  struct sweeps *sweeps = web_app(op->req)->sweeps;
+  struct err err, ignored;
+  if (!pg_ok(reply, &err)) {
+    (void)!sweeps_look_into_trash(sweeps, tracking_actor(op->req), NULL, NULL, &ignored);
+    http_reply_error(op->req, &err);
+  } else if (!pg_rows(reply))
     reply_none(op);
-  else if (!sweeps_look_into_trash(web_app(op->req)->sweeps, tracking_actor(op->req), ok ? on_followed : NULL, op, &err) && ok)
+  else if (!sweeps_look_into_trash(sweeps, tracking_actor(op->req), on_followed, op, &err))
     http_reply_error(op->req, &err);
 }
 
