@@ -727,8 +727,8 @@ bool engine_pause(struct engine *e, struct err *err) {
 }
 
 void engine_shelve(struct engine *e) {
-  if (e->sweep.state == SWEEP_RUNNING)
-    sweep_step(e, SWEEP_EV_PAUSE, WHY_IN_TRASH);
+  if (!sweep_step(e, SWEEP_EV_PAUSE, WHY_IN_TRASH) && !sweep_over(e))
+    e->sweep.version++;
 }
 
 bool engine_resume(struct engine *e, int64_t now, struct err *err) {

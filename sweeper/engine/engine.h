@@ -204,7 +204,7 @@ enum engine_told engine_tell(struct engine *e, uint32_t number, uint32_t attempt
 
 /* ERR_WRONG_STATE when the state does not allow it. */
 MUST_CHECK bool engine_pause(struct engine *e, struct err *err);
-/* Its experiment went into the trash: one that runs is paused. */
+/* Its experiment went into the trash: one that runs is paused, and what is not over is written once more, behind what is on its way. */
 void engine_shelve(struct engine *e);
 MUST_CHECK bool engine_resume(struct engine *e, int64_t now, struct err *err);
 MUST_CHECK bool engine_drain(struct engine *e, struct err *err);

@@ -28,7 +28,8 @@ void live_follow_experiment(struct live_sweep *live, bool in_trash, struct str a
     return;
   engine_shelve(live->engine);
   queue_set_group(live);
-  note_steered(live, &before, actor);
+  if (engine_sweep(live->engine).state != before.state)
+    note_steered(live, &before, actor);
   sweeps_kick(live->all);
 }
 

@@ -244,6 +244,25 @@ class AskTell(Base):
         self.assertEqual([t["run_id"] for t in self.trials(sweep)], [asked["trials"][0]["run_id"]])
         self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
 
+    def test_a_trial_that_comes_late_to_a_paused_sweep_is_deleted_with_its_experiment(self):
+        made = self.submit({"name": "late-paused", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})
+        sweep, experiment = made["id"], made["experiment_id"]
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/pause"))
+        holder = subprocess.Popen(self.s.psql(), env=self.s.psql_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("select 'held' from pg_advisory_lock(7310579611042530307);\n")  # as engine_enter
+        holder.stdin.flush()
+        self.assertEqual(holder.stdout.readline(), "held\n")
+        adding = threading.Thread(target=lambda: self.s.post(f"/api/v1/sweeps/{sweep}/trials", {"params": {"x": 0, "kind": "a"}}))
+        adding.start()
+        wait(lambda: self.s.sql("select count(*) from pg_locks where locktype = 'advisory' and not granted and mode = 'ShareLock'") == "1", "the trial's transaction")
+        self.moved(experiment)
+        holder.communicate()
+        adding.join()
+        wait(lambda: self.s.sql(f"select bool_and(deleted_at is not null) and count(*) = 2 from winnow.run where experiment_id = {experiment}") == "t", "that the trial is deleted", 20)
+        self.assertEqual([e["to"] for e in self.ok(self.s.get(f"/api/v1/runs/{sweep}/events"))["items"] if e["kind"] == "sweep.state"], ["PAUSED"])
+        self.moved(experiment, "restore")
+        self.ok(self.s.post(f"/api/v1/sweeps/{sweep}/stop"))
+
     def test_experiments_that_cannot_be_moved(self):
         """Who asked hears why; they are so many that what was kept of their questions is not kept for others."""
         made = self.submit({"name": "unmoved", "method": "random", "metric": {"name": "loss"}, "parameters": SPACE})
