@@ -168,12 +168,12 @@ static enum json_token read_number(struct json_pull *pull) {
     return fail(pull);
   uint64_t digits = 0;
   int exponent = 0, count = 0;
-  for (; is_digit(at, end); at++, count += digits != 0)
+  for (; is_digit(at, end); at++, count += count || digits)
     digits = digits * 10 + (uint64_t)(*at - '0');
   if (at < end && *at == '.') {
     is_real = true;
     const char *point = ++at;
-    for (; is_digit(at, end); at++, count += digits != 0)
+    for (; is_digit(at, end); at++, count += count || digits)
       digits = digits * 10 + (uint64_t)(*at - '0');
     if (at == point)
       return fail(pull);

@@ -224,6 +224,20 @@ static void whole_numbers_may_be_wide(void **state UNUSED) {
   assert_false(json_read(STR("[10000000000000000000, x]"), &none, &err));
 }
 
+/* Digits that are 0 again when they no longer fit. */
+static void multiples_of_two_to_the_64th(void **state UNUSED) {
+  AUTO_JSON json_t *json = NULL, *exact = NULL;
+  struct err err;
+  struct str text = STR("[18446744073709551616, -184467440737095516160, 1.8446744073709551616, 36893488147419103232.0, "
+                        "0.18446744073709551616e1]");
+  static const double values[] = {0x1p64, -0xap64, 1.8446744073709551616, 0x1p65, 1.8446744073709551616};
+  assert_true(json_read(text, &json, &err));
+  for (size_t i = 0; i < ARRAY_LEN(values); i++)
+    assert_true(json_real_value(json_array_get(json, i)) == values[i]);
+  assert_true(json_read_body_exactly(STR("{\"seed\": 18446744073709551616}"), &exact, &err));
+  assert_string_equal(json_string_value(json_object_get(exact, "seed")), "18446744073709551616");
+}
+
 static void decoding_by_table(void **state UNUSED) {
   struct body body;
   struct err err;
@@ -271,6 +285,7 @@ static void reading_survives_no_memory(void **state UNUSED) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(whole_numbers_may_be_wide),
+      cmocka_unit_test(multiples_of_two_to_the_64th),
       cmocka_unit_test(bodies_have_a_ceiling_of_values),
       cmocka_unit_test(settings_come_from_all_sources),
       cmocka_unit_test(settings_errors_name_place_and_remedy),
