@@ -245,10 +245,17 @@ static bool make_in_place(const struct pg_template *template, const char *to, ch
   return ok;
 }
 
+/* Runs as the database's user: the cache may lie where they cannot go. */
+static bool reach(void *arg, struct err *err) {
+  const char *base = arg;
+  return access(base, R_OK | X_OK) == 0 || err_errno(err, errno, "cannot reach %s", base);
+}
+
 bool pg_template_copy(const struct pg_template *template, const char *to, char *ret_secret, struct err *err) {
   AUTO_BUF struct buf base = BUF_INIT(4 * KIB);
   struct err cache;
-  if (!pg_template_ensure(template, &cache) || !template_path(template, &base, &cache) || !read_secret(base.p, ret_secret, &cache))
+  if (!pg_template_ensure(template, &cache) || !template_path(template, &base, &cache) || !read_secret(base.p, ret_secret, &cache) ||
+      !subproc_call(template->who, reach, base.p, template->stop, &cache))
     return make_in_place(template, to, ret_secret, err);
   return copy_from(template, base.p, to, err);
 }

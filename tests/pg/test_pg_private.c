@@ -405,6 +405,22 @@ static void test_without_a_template(void **state) {
   temp_dir_remove(&dir);
 }
 
+/* Where the unprivileged user cannot reach the cache, its template is of no use. */
+static void test_closed_cache(void **state) {
+  (void)state;
+  struct temp_dir dir, cache;
+  struct own own;
+  char inside[300];
+  open_dir(&dir, 0711);
+  open_dir(&cache, 0700);
+  snprintf(inside, sizeof inside, "%s/cache", cache.path);
+  start(&own, dir.path, &(struct pg_place_conf){.cache_dir = inside});
+  assert_int_equal(pg_cluster_int(&own.view, "select 1"), 1);
+  finish(&own);
+  temp_dir_remove(&dir);
+  temp_dir_remove(&cache);
+}
+
 /* What a first start that was killed left in the cache goes with the next template; one that is still being made stays. */
 static void test_leftovers_of_templates(void **state) {
   (void)state;
@@ -465,6 +481,7 @@ int main(void) {
       cmocka_unit_test(test_no_programs),
       cmocka_unit_test(test_settings_that_do_not_work),
       cmocka_unit_test(test_without_a_template),
+      cmocka_unit_test(test_closed_cache),
       cmocka_unit_test(test_leftovers_of_templates),
   };
   cmocka_set_test_filter(getenv("WINNOW_TEST_ONLY"));
