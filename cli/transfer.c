@@ -370,6 +370,13 @@ static bool check_stored(const struct client_reply *reply, const char *name, con
   return err_set(err, ERR_IO, "%s arrived damaged at the service: its SHA-256 is %.64s, not %s", name, said, sha256);
 }
 
+/* Those of the kernel say that they are empty. */
+static bool tells_its_size(int fd, const char *name, const struct stat *st, struct err *err) {
+  char byte;
+  return st->st_size > 0 || read(fd, &byte, 1) <= 0 || is_changed(fd, st) ||
+         err_set(err, ERR_INVALID, "%s holds more than it says: store a copy of it", name);
+}
+
 bool upload_file(struct cli *cli, int fd, const char *name, const char *path, int64_t *ret_bytes, struct err *err) {
   struct stat st;
   char sha256[65];
@@ -382,7 +389,7 @@ bool upload_file(struct cli *cli, int fd, const char *name, const char *path, in
     return err_errno(err, errno, "cannot examine %s", name);
   if (!S_ISREG(st.st_mode))
     return err_set(err, ERR_INVALID, "%s is no plain file", name);
-  if (!hash_file(fd, name, st.st_size, sha256, err))
+  if (!hash_file(fd, name, st.st_size, sha256, err) || !tells_its_size(fd, name, &st, err))
     return false;
   struct progress progress = {cli, name, clock_mono_us(cli->clock)};
   struct client_request request = {.method = "PUT",

@@ -740,6 +740,10 @@ class Artifacts(Case):
         self.run_it("artifact", "put", RUN_A, path, "log")
         self.assertEqual(len(SERVICE.files["log"]), size)
 
+    def test_what_says_that_it_is_empty_is_not_put(self):
+        self.assertIn("kernel holds more than it says", self.run_it("artifact", "put", RUN_A, "/proc/self/status", "kernel", code=1)[1])
+        self.assertNotIn("kernel", SERVICE.files)
+
     def test_put(self):
         self.run_it("artifact", "put", RUN_A, self.file("a.txt", "text"))
         self.assertEqual(SERVICE.files["a.txt"], b"text")
