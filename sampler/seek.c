@@ -13,8 +13,22 @@ enum {
 #define PURPOSE_TREE 0x7233u
 static const char why_left[] = "one of the points that are left";
 
-static uint64_t points_of(const struct space *space, uint64_t values) {
-  return values / MAX_OF(space_count(space), (size_t)1) + 1;
+/* A beta distribution's quantile is searched for: a draw of it takes as long as so many of others. */
+enum { BETA_VALUES = 64 };
+
+/* Of points that are drawn; a cell has its value at once. */
+static size_t values_of_draw(const struct space *space) {
+  size_t values = 0;
+  for (size_t i = 0; i < space_count(space); i++) {
+    const struct param *param = space_param(space, i);
+    values += param->kind == PARAM_NUMBER && param->dist.shape == DIST_BETA ? BETA_VALUES : 1;
+  }
+  return values;
+}
+
+static uint64_t points_of(const struct space *space, enum seek_way way, uint64_t values) {
+  bool by_cells = way == SEEK_WALK || way == SEEK_TREE;
+  return values / MAX_OF(by_cells ? space_count(space) : values_of_draw(space), (size_t)1) + 1;
 }
 
 /* ---- of one sampler ---- */
@@ -47,7 +61,7 @@ void seeker_release(struct seeker *seeker) {
 
 bool seeker_is_used_up(struct seeker *seeker) {
   double point[SPACE_PARAMS_MAX];
-  uint64_t budget = points_of(seeker->space, STEP_VALUES);
+  uint64_t budget = points_of(seeker->space, SEEK_WALK, STEP_VALUES);
   return seeker->has_walk && walk_next(&seeker->walk, seeker->history, &budget, point) == WALK_END;
 }
 
@@ -166,17 +180,18 @@ static enum seek_state step_way(struct seeker *seeker, struct seek *seek, uint64
 }
 
 enum seek_state seek_step(struct seeker *seeker, struct seek *seek, double *ret_point) {
-  uint64_t budget = points_of(seeker->space, STEP_VALUES);
+  uint64_t budget = UINT64_MAX;
   enum seek_state state;
-  do
+  do {
+    budget = MIN_OF(budget, points_of(seeker->space, seek->way, STEP_VALUES));
     state = step_way(seeker, seek, &budget, ret_point);
-  while (state == SEEK_MORE && budget);
+  } while (state == SEEK_MORE && budget);
   return state;
 }
 
 void seek_run(struct seek *seek) {
   double ignored[SPACE_PARAMS_MAX];
-  uint64_t budget = points_of(seek->space, RUN_VALUES);
+  uint64_t budget = points_of(seek->space, seek->way, RUN_VALUES);
   if (seek->way == SEEK_WALK)
     seek->looked += walk_run(&seek->run, budget);
   else if (seek->way == SEEK_TREE)

@@ -19,7 +19,10 @@ bool __wrap_space_allows(const struct space *space, const double *point) { // NO
   return __real_space_allows(space, point);
 }
 
-enum { STEP_MOST = 10000 }; /* of few parameters */
+enum {
+  STEP_MOST = 10000, /* of few parameters */
+  BETA_STEP_MOST = 500,
+};
 
 static const char cells[] = "{\"parameters\": {\"a\": {\"min\": 0, \"max\": 999}, \"b\": {\"min\": 0, \"max\": 999}},"
                             " \"constraints\": [\"a + b < 4\"]}"; /* ten points */
@@ -102,6 +105,27 @@ static void test_steps_are_short(void **state UNUSED) {
       }
       end(&s);
     }
+}
+
+/* Where a value takes long to draw, a step draws fewer. */
+static void test_steps_are_short_where_draws_are_long(void **state UNUSED) {
+  static const enum sampler_type types[] = {SAMPLER_AUTO, SAMPLER_TPE, SAMPLER_CMAES, SAMPLER_HALTON, SAMPLER_RANDOM};
+  for (size_t t = 0; t < ARRAY_LEN(types); t++) {
+    struct side s = begin("{\"parameters\": {\"a\": {\"distribution\": \"beta\", \"a\": 0.5, \"b\": 0.5},"
+                          " \"x\": {\"min\": 0.0, \"max\": 1.0}},"
+                          " \"constraints\": [\"x < 0.0001\"]}",
+                          types[t]);
+    for (int k = 0; k < 3; k++) {
+      double point[2];
+      struct suggestion suggestion;
+      size_t most;
+      if (ask_in_steps(&s, SIZE_MAX, point, &suggestion, &most))
+        add(&s, point);
+      assert_true(most <= BETA_STEP_MOST);
+    }
+    assert_int_equal(s.n, 3);
+    end(&s);
+  }
 }
 
 /* The points of the space as the shuffle has them. */
@@ -225,6 +249,7 @@ static void test_steps_change_no_point(void **state UNUSED) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_steps_are_short),
+      cmocka_unit_test(test_steps_are_short_where_draws_are_long),
       cmocka_unit_test(test_all_points_come_in_their_order),
       cmocka_unit_test(test_jobs_that_are_left),
       cmocka_unit_test(test_steps_change_no_point),
