@@ -520,7 +520,8 @@ static int by_value(const void *a, const void *b) {
   return (*x > *y) - (*x < *y);
 }
 
-/* Values that stand for a failure, 1e30 say, are none: those beyond a gap so many times as wide as all that is better, which is most. */
+/* A value that stands for a failure, 1e30 say, is none: the one beyond a gap so many times as wide as all that is better, which is most. What
+ * differs there has something to tell. */
 static bool drop_stand_ins(struct gp_search *s) {
   size_t n = 0, first;
   double *sorted = mem_array(s->rows, sizeof *sorted);
@@ -531,7 +532,8 @@ static bool drop_stand_ins(struct gp_search *s) {
       sorted[n++] = s->values[i];
   qsort(sorted, n, sizeof *sorted, by_value);
   for (first = n / 2 + 1; first < n; first++)
-    if (sorted[first - 1] > sorted[0] && sorted[first] - sorted[first - 1] > GAP * (sorted[first - 1] - sorted[0]))
+    if (sorted[first] == sorted[n - 1] && sorted[first - 1] > sorted[0] &&
+        sorted[first] - sorted[first - 1] > GAP * (sorted[first - 1] - sorted[0]))
       break;
   for (size_t i = 0; i < s->rows && first < n; i++)
     if (s->values[i] >= sorted[first])

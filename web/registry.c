@@ -355,7 +355,7 @@ static bool find_in_run(struct registration *op, struct str run_uri, struct err 
   if (!place)
     return err_no_memory(err);
   op->location = str_of(place);
-  if (!find_in_store(op, err) || !holds_enough(op, err))
+  if (!find_in_store(op, err))
     return false;
   if (!is_there(op))
     op->location = told;

@@ -178,7 +178,10 @@ class Tracking(unittest.TestCase):
         base = self.s.get("/api/v1/runs/" + run).json["artifact_uri"]
         for source in (f"{base}/model", f"runs:/{run}/model", f"{base}/never", f"runs:/{run}/never"):
             answer = self.s.post("/api/v1/models/emptied/versions", {"source": source})
-            self.assertEqual((answer.status, answer.json["detail"]), (404, f'there is no file at "{source}"'))
+            if source.startswith("runs:"):  # MLflow's clients look for a logged model of that name
+                self.assertEqual((answer.status, answer.json["source"]), (201, source))
+            else:
+                self.assertEqual((answer.status, answer.json["detail"]), (404, f'there is no file at "{source}"'))
             made = self.s.post("/api/2.0/mlflow/model-versions/create", {"name": "emptied", "source": source, "run_id": run}).json["model_version"]
             place = self.s.get(f"/api/2.0/mlflow/model-versions/get-download-uri?name=emptied&version={made['version']}").json["artifact_uri"]
             self.assertEqual((made["status"], place), ("READY", source), "as MLflow has it: what comes to lie there is the version's")
